@@ -1,0 +1,60 @@
+"""The plugin that ships with ascend: its hooks, which decline before they import anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ascend.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from ascend.interfaces import Cluster, ImageBuilder, Serializer, Storage
+
+_OBJECT_STORES = ("s3://", "gs://", "az://", "abfs://", "abfss://", "http://", "https://")
+
+
+@hookimpl
+def ascend_cluster(name: str) -> Cluster | None:
+    """Serve ``local``."""
+    if name != "local":
+        return None
+    from ascend._builtin.local import LocalCluster  # noqa: PLC0415 - only for those who asked for it
+
+    return LocalCluster()
+
+
+@hookimpl
+def ascend_storage(url: str) -> Storage | None:
+    """Serve folders and the object stores of the large clouds."""
+    if url.startswith("file:"):
+        from ascend._builtin.directory import DirectoryStorage  # noqa: PLC0415 - as above
+
+        return DirectoryStorage(url)
+    if url.startswith(_OBJECT_STORES):
+        from ascend._builtin.object_store import ObjectStorage  # noqa: PLC0415 - as above
+
+        return ObjectStorage(url)
+    return None
+
+
+@hookimpl
+def ascend_image_builder(name: str) -> ImageBuilder | None:
+    """Serve ``virtualenv`` and ``prebuilt``."""
+    if name == "virtualenv":
+        from ascend._builtin.uv_environment import UvEnvironments  # noqa: PLC0415 - as above
+
+        return UvEnvironments()
+    if name == "prebuilt":
+        from ascend._builtin.prebuilt import PrebuiltImage  # noqa: PLC0415 - as above
+
+        return PrebuiltImage()
+    return None
+
+
+@hookimpl
+def ascend_serializer(name: str) -> Serializer | None:
+    """Serve ``cloudpickle``."""
+    if name != "cloudpickle":
+        return None
+    from ascend._builtin.cloudpickle import CloudpickleSerializer  # noqa: PLC0415 - as above
+
+    return CloudpickleSerializer()

@@ -1,0 +1,275 @@
+"""Cluster ``local``: each Job is a process here, from the same manifest and by the same runner as in a pod.
+
+::
+
+    create_job ── starts the process ──> a thread a Job: reads its output, waits for its end ──> queue ──> watch
+
+What a node would do is done here: the process group is killed when its leader ends, a restart follows the Job's
+``backoffLimitPerIndex``, ``activeDeadlineSeconds`` and the memory limit are kept. When the client dies, the
+runner sees the end of its standard input, removes the run's folder and kills its own group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from queue import Queue
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from ascend._builtin.local_process import End, follow, kill_group, start
+from ascend.errors import ClusterError
+from ascend.model import ClusterTraits, JobOutput, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ascend.model import Manifest
+
+__all__ = ["LocalCluster"]
+
+_INLINE_CALL = 64 * 1024
+_QUEUED_EVENTS = 1000
+_CLOSE_SECONDS = 10.0
+
+
+class LocalCluster:
+    """Runs Jobs as processes of this machine."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._lock: Any = None
+        self._jobs: dict[str, _Job] = {}
+        self._guard = threading.Lock()
+        self._events: Queue[JobStatus | JobOutput | None] = Queue(_QUEUED_EVENTS)
+        self._closed = False
+
+    @property
+    def traits(self) -> ClusterTraits:
+        return ClusterTraits(
+            parallel=_cores(),
+            queues=False,
+            inline_call=_INLINE_CALL,
+            storage_url=(self._folder / "storage").as_uri() if self._folder else None,
+            image_builder="virtualenv",
+        )
+
+    def open(self, run_id: str, runner: bytes) -> str:
+        _sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{run_id}-")).resolve()
+        self._lock = _lock(self._folder)
+        self._lock.acquire()
+        for name in ("storage", "source", "jobs"):
+            (self._folder / name).mkdir()
+        archive = self._folder / "runner.zip"
+        archive.write_bytes(runner)
+        return str(archive)
+
+    def create_job(self, manifest: Manifest) -> None:
+        if self._folder is None or self._closed:
+            msg = "the local cluster is closed"
+            raise ClusterError(msg)
+        job = _Job(manifest, self._folder, self._events, self._forget)
+        job.start()
+        with self._guard:
+            self._jobs[job.name] = job
+        job.thread.start()
+
+    def watch(self) -> Iterator[JobStatus | JobOutput]:
+        while (event := self._events.get()) is not None:
+            yield event
+
+    def delete_job(self, job_name: str) -> None:
+        with self._guard:
+            job = self._jobs.get(job_name)
+        if job is not None:
+            job.delete()
+
+    def close(self) -> None:
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.delete()
+        for job in jobs:
+            job.thread.join(_CLOSE_SECONDS)
+        self._events.put(None)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._lock.release()
+
+    def _forget(self, job_name: str) -> None:
+        with self._guard:
+            self._jobs.pop(job_name, None)
+
+
+class _Job:
+    """One Job: its processes one after the other, and the thread that follows them."""
+
+    def __init__(self, manifest: Manifest, folder: Path, events: Queue[Any], forget: Any) -> None:
+        self.name: str = manifest["metadata"]["name"]
+        self.thread = threading.Thread(target=self._follow, name=f"ascend-{self.name}", daemon=True)
+        self._spec: dict[str, Any] = manifest["spec"]
+        self._pod: dict[str, Any] = self._spec["template"]["spec"]
+        self._container: dict[str, Any] = self._pod["containers"][0]
+        self._folder = folder
+        self._events = events
+        self._forget = forget
+        self._guard = threading.Lock()
+        self._deleted = False
+        self._attempt = 1
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process of the present attempt; `ClusterError` if that is impossible."""
+        home = self._home()
+        (home / "work").mkdir(parents=True)
+        (home / "tmp").mkdir()
+        try:
+            process = start(self._command(), home / "work", self._environ(home))
+        except OSError as exc:
+            msg = f"Job {self.name} cannot be started here: {exc}"
+            raise ClusterError(msg) from exc
+        with self._guard:
+            self._process = process
+            if self._deleted:
+                kill_group(process)
+        self._events.put(JobStatus(self.name, "running", self._attempt, time()))
+
+    def delete(self) -> None:
+        with self._guard:
+            self._deleted = True
+            if self._process is not None and self._process.returncode is None:
+                kill_group(self._process)
+
+    def _follow(self) -> None:
+        while True:
+            status = self._status(self._wait())
+            shutil.rmtree(self._home(), ignore_errors=True)
+            if status.final:
+                break
+            self._events.put(status)
+            self._attempt += 1
+            try:
+                self.start()
+            except ClusterError as exc:
+                status = JobStatus(self.name, "failed", self._attempt, time(), reason=str(exc))
+                break
+        self._forget(self.name)
+        self._events.put(status)
+
+    def _wait(self) -> End:
+        if self._process is None:
+            msg = f"Job {self.name} was not started"
+            raise ClusterError(msg)
+        limit = self._container.get("resources", {}).get("limits", {}).get("memory")
+        return follow(
+            self._process,
+            lambda lines: self._events.put(JobOutput(self.name, lines)),
+            deadline=self._pod.get("activeDeadlineSeconds"),
+            memory=None if limit is None else bytes_of(limit),
+        )
+
+    def _status(self, end: End) -> JobStatus:
+        with self._guard:
+            reason = "Deleted" if self._deleted else end.reason
+        receipt = self._home() / "receipt"
+        content = receipt.read_bytes() if receipt.exists() else b""
+        done = end.exit_code == 0
+        again = (
+            not done
+            and reason != "Deleted"
+            and end.exit_code not in self._final_codes()
+            and self._attempt <= self._spec["backoffLimitPerIndex"]
+        )
+        return JobStatus(
+            self.name,
+            "succeeded" if done else "failed",
+            self._attempt,
+            time(),
+            exit_code=end.exit_code,
+            signal=end.signal,
+            reason=reason,
+            receipt=content,
+            final=not again,
+        )
+
+    def _final_codes(self) -> list[int]:
+        rules = self._spec["podFailurePolicy"]["rules"]
+        return [code for rule in rules if "onExitCodes" in rule for code in rule["onExitCodes"]["values"]]
+
+    def _home(self) -> Path:
+        return self._folder / "jobs" / f"{self.name}-{self._attempt}"
+
+    def _command(self) -> list[str]:
+        _, *arguments = self._container["command"]
+        # On this cluster an image is an environment folder's interpreter; any other name stands for the one at hand.
+        image: str = self._container["image"]
+        return [image.removeprefix("env:") if image.startswith("env:") else sys.executable, *arguments]
+
+    def _environ(self, home: Path) -> dict[str, str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("ASCEND_")}
+        if self._container["image"].startswith("env:"):
+            for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+                environ.pop(name, None)
+        for variable in self._container["env"]:
+            if "value" not in variable:
+                msg = f"{variable['name']} is a Secret of Kubernetes, which the local cluster has not: use env instead"
+                raise ClusterError(msg)
+            environ[variable["name"]] = variable["value"]
+        return environ | {
+            "ASCEND_RECEIPT": str(home / "receipt"),
+            "ASCEND_SOURCE_DIR": str(self._folder / "source"),
+            "ASCEND_CLIENT_DIR": str(self._folder),
+            "ASCEND_LIFELINE": "stdin",
+            "TMPDIR": str(home / "tmp"),
+        }
+
+
+_UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "m": 1e-3}
+_BINARY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
+
+
+def bytes_of(quantity: str) -> int:
+    """Return a Kubernetes quantity of memory in bytes."""
+    for unit, factor in (_BINARY_UNITS | _UNITS).items():
+        if quantity.endswith(unit):
+            return int(float(quantity.removesuffix(unit)) * factor)
+    return int(float(quantity))
+
+
+def _cores() -> int:
+    # Not on macOS and Windows.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _prefix() -> str:
+    return f"ascend-{os.getuid() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'user')}-"
+
+
+def _lock(folder: Path) -> Any:
+    from filelock import FileLock  # noqa: PLC0415 - only who runs something here needs it
+
+    return FileLock(folder / "lock", thread_local=False)
+
+
+def _sweep() -> None:
+    """Remove the folders of runs whose client was killed; a living one holds its lock."""
+    from filelock import Timeout  # noqa: PLC0415 - as above
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
+        if (folder / "lock").exists():
+            with contextlib.suppress(Timeout, OSError), _lock(folder).acquire(timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)

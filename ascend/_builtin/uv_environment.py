@@ -1,0 +1,220 @@
+"""Image builder `virtualenv`: requirements as a shared virtual environment of this machine, made by uv.
+
+For the cluster ``local`` an image is the interpreter of such an environment, written ``env:/path/of/python``.
+All environments lie in one folder, each below a key that stands for all that its content depends on::
+
+    environments/KEY.lock            held by the one thread of the one process that makes it
+    environments/KEY/1f3a9c02/       the virtual environment
+    environments/KEY/ready.json      written last; names the folder; its time is that of the last use
+
+A folder that ``ready.json`` does not name was left by a process that was killed; the next one removes it.
+uv takes its settings from its variables and from the user's and the system's ``uv.toml``, never from a project's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import threading
+from concurrent.futures import Future
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from ascend._builtin.uv_program import UnsolvableError, Uv, answer_settings
+from ascend.errors import EnvironmentBuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ascend.model import Environment
+
+__all__ = ["UvEnvironments"]
+
+_READY = "ready.json"
+_CACHE_VARIABLE = "ASCEND_CACHE_DIR"
+
+
+class _Order(NamedTuple):
+    """What is to be installed, by what, into which folder."""
+
+    requirements: list[str]
+    interpreter: str
+    folder: Path
+    uv: Uv
+    report: Callable[[str], None]
+
+
+class UvEnvironments:
+    """Virtual environments below *root*: ``environments`` in ``$ASCEND_CACHE_DIR``, or else in the user's cache."""
+
+    name = "virtualenv"
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self._guard = threading.Lock()
+        self._flights: dict[Environment, Future[str | EnvironmentBuildError]] = {}
+
+    def ensure(self, environment: Environment, report: Callable[[str], None]) -> str:
+        flight: Future[str | EnvironmentBuildError] = Future()
+        with self._guard:
+            first = self._flights.setdefault(environment, flight)
+        if first is flight:
+            self._fly(flight, environment, report)
+        outcome = first.result()
+        if isinstance(outcome, EnvironmentBuildError):
+            # One instance raised in ten thousand tasks would gather the tracebacks of all.
+            raise EnvironmentBuildError(*outcome.args) from outcome.__cause__
+        return outcome
+
+    def _fly(
+        self,
+        flight: Future[str | EnvironmentBuildError],
+        environment: Environment,
+        report: Callable[[str], None],
+    ) -> None:
+        outcome: str | EnvironmentBuildError = EnvironmentBuildError("the installation was interrupted")
+        try:
+            outcome = self._find_or_make(environment, report)
+        except EnvironmentBuildError as exc:
+            outcome = exc
+        except OSError as exc:
+            outcome = EnvironmentBuildError(f"the environment cannot be made: {exc}")
+            outcome.__cause__ = exc
+        finally:
+            if not isinstance(outcome, (str, UnsolvableError)):
+                # A broken connection is worth another try; a contradiction is not.
+                with self._guard:
+                    self._flights.pop(environment, None)
+            flight.set_result(outcome)
+
+    def _find_or_make(self, environment: Environment, report: Callable[[str], None]) -> str:
+        if environment.base_image != f"python:{environment.python}-slim":
+            report(f"base_image {environment.base_image} is not used here: tasks run in a virtual environment")
+        root = self._root or _default_root()
+        root.mkdir(parents=True, exist_ok=True)
+        uv = Uv()
+        requirements = sorted({_canonical(requirement) for requirement in environment.requirements})
+        interpreter, identity = uv.interpreter(environment.python, root)
+        key = _key(requirements, identity, answer_settings(uv.environ))
+        python = _ready(root / key)
+        if python is None:
+            python = _make_once(_Order(requirements, interpreter, root / key, uv, report))
+        return f"env:{python}"
+
+
+def _default_root() -> Path:
+    from platformdirs import user_cache_path  # noqa: PLC0415 - only who installs something needs it
+
+    given = os.environ.get(_CACHE_VARIABLE)
+    return (Path(given).absolute() if given else user_cache_path("ascend", appauthor=False)) / "environments"
+
+
+def _canonical(text: str) -> str:
+    """Return the requirement *text* as everybody else would have written it."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
+    from packaging.utils import canonicalize_name  # noqa: PLC0415
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as exc:
+        msg = f"{text!r} is no requirement such as 'torch==2.6.0' or 'name @ https://…': {exc}"
+        raise UnsolvableError(msg) from exc
+    requirement.name = canonicalize_name(requirement.name)
+    return str(requirement)
+
+
+def _key(requirements: list[str], identity: str, settings: dict[str, str]) -> str:
+    content = [stamp for requirement in requirements for stamp in _local_content(requirement)]
+    return sha256(json.dumps([requirements, identity, settings, content], sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _local_content(requirement: str) -> Iterator[tuple[str, int, int]]:
+    """Yield names, sizes and times of what a ``name @ file://…`` stands for: it may change under its name."""
+    from packaging.requirements import Requirement  # noqa: PLC0415 - as above
+
+    url = urlsplit(Requirement(requirement).url or "")
+    if url.scheme != "file":
+        return
+    path = Path(url2pathname(url.path))
+    for each in sorted([path, *path.rglob("*")] if path.is_dir() else [path]):
+        if each.is_file() and "__pycache__" not in each.parts:
+            status = each.stat()
+            yield str(each.relative_to(path)), status.st_size, status.st_mtime_ns
+
+
+def _ready(folder: Path) -> Path | None:
+    """Return the interpreter of the finished environment in *folder*, if there is one, and note its use."""
+    marker = folder / _READY
+    try:
+        python = Path(json.loads(marker.read_text(encoding="utf-8"))["python"])
+        os.utime(marker)
+    except FileNotFoundError:
+        return None
+    # The Python that it was made of may have been removed since.
+    return python if python.exists() else None
+
+
+def _make_once(order: _Order) -> Path:
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - not needed where the environment is there already
+
+    lock = FileLock(order.folder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        order.report(f"waiting for somebody else who installs {_listed(order.requirements)}")
+        lock.acquire()
+    try:
+        return _ready(order.folder) or _make(order)
+    finally:
+        lock.release()
+
+
+def _make(order: _Order) -> Path:
+    _remove_remains(order.folder)
+    target = order.folder / secrets.token_hex(4)
+    target.mkdir(parents=True)
+    order.report(f"installing {_listed(order.requirements)}")
+    started = perf_counter()
+    try:
+        python, lock = _install(order, target)
+    except EnvironmentBuildError as exc:
+        shutil.rmtree(order.folder, ignore_errors=True)
+        msg = f"{_listed(order.requirements)} cannot be installed:\n{exc}"
+        raise type(exc)(msg) from None
+    _write_marker(order, python, lock)
+    order.report(f"installed {len(lock)} distributions in {perf_counter() - started:.1f} s")
+    return python
+
+
+def _install(order: _Order, target: Path) -> tuple[Path, list[str]]:
+    """Install into *target*; return the interpreter there and what was installed, as ``name==version``."""
+    options = ("--quiet", "--python", order.interpreter)
+    given = "\n".join(order.requirements)
+    resolved = order.uv.run("pip", "compile", "-", "--no-header", "--no-annotate", *options, folder=target, given=given)
+    order.uv.run("venv", "--no-project", "--allow-existing", *options, str(target), folder=target)
+    python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if resolved.strip():
+        order.uv.run("pip", "sync", "-", "--quiet", "--python", str(python), folder=target, given=resolved)
+    return python, resolved.split("\n")[:-1]
+
+
+def _write_marker(order: _Order, python: Path, lock: list[str]) -> None:
+    content = {"python": str(python), "requirements": order.requirements, "lock": lock}
+    partial = order.folder / f"{_READY}.part"
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    partial.replace(order.folder / _READY)
+
+
+def _remove_remains(folder: Path) -> None:
+    # The uv of a killed process may still be writing into its folder: what stays now goes the next time.
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listed(requirements: list[str]) -> str:
+    return ", ".join(requirements) or "nothing"

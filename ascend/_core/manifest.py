@@ -1,0 +1,148 @@
+"""A task as a Kubernetes Job: one pure function from what is known to a plain dict."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ascend._core import wire
+from ascend.model import LABEL_PREFIX
+
+if TYPE_CHECKING:
+    from ascend.model import Manifest, NodeType, Task
+
+__all__ = ["BOOT", "Delivery", "default_image", "job_manifest"]
+
+BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from ascend.runner import main; main()"
+"""What the container runs: the runner out of its archive. Starting the archive itself would import runpy, 8 ms."""
+
+_SETUP_SECONDS = 300
+_LABELS = {"app.kubernetes.io/managed-by": "ascend"}
+
+
+class Delivery(NamedTuple):
+    """How the pod gets at what travels: the variables of `ascend.runner`, and where its archive lies."""
+
+    runner: str
+    variables: dict[str, str]
+
+
+def default_image() -> str:
+    """Return the stock image of this Python's minor version; it carries nothing but Python."""
+    return f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
+
+
+def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeType | None = None) -> Manifest:
+    """Return the Job of *task*: an Indexed Job with one index, whose pod may run under the restricted profile.
+
+    Names of users and functions stand in annotations only: labels take no free text.
+    """
+    labels = {**_LABELS, f"{LABEL_PREFIX}/run": task.run_id}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": task.job_name,
+            "labels": labels,
+            "annotations": {
+                f"{LABEL_PREFIX}/function": task.function,
+                f"{LABEL_PREFIX}/project": task.project,
+                f"{LABEL_PREFIX}/task": task.id,
+                f"{LABEL_PREFIX}/user": task.user,
+            },
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimitPerIndex": task.needs.retries or 0,
+            "maxFailedIndexes": 1,
+            "podReplacementPolicy": "Failed",
+            "ttlSecondsAfterFinished": 900,
+            "podFailurePolicy": {"rules": _failure_rules()},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _pod(task, image, delivery, node_type),
+            },
+        },
+    }
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    # The first match wins: a preempted pod also exits with 137, and is not the task's fault.
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": "FailIndex",
+            "onExitCodes": {"containerName": "main", "operator": "In", "values": list(wire.FINAL_EXIT_CODES)},
+        },
+    ]
+
+
+def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None) -> dict[str, Any]:
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 30,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
+            "fsGroup": 10001,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(task, image, delivery, node_type)],
+        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+    }
+    if task.needs.timeout is not None:
+        # The runner keeps the timeout; this bound is for one that cannot, and leaves time for its set-up.
+        pod["activeDeadlineSeconds"] = int(task.needs.timeout) + _SETUP_SECONDS
+    if node_type is not None:
+        pod["nodeSelector"] = dict(node_type.labels)
+        pod["tolerations"] = [dict(toleration) for toleration in node_type.tolerations]
+    return pod
+
+
+def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType | None) -> dict[str, Any]:
+    return {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", BOOT, delivery.runner],
+        "workingDir": "/ascend/work",
+        "env": _variables(task, delivery),
+        "resources": _resources(task, node_type),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "work", "mountPath": "/ascend/work"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+        ],
+    }
+
+
+def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
+    plain = {"PYTHONUNBUFFERED": "1", **(task.needs.env or {}), **delivery.variables, "ASCEND_TASK_ID": task.id}
+    if task.needs.timeout is not None:
+        plain["ASCEND_TIMEOUT"] = f"{task.needs.timeout:g}"
+    variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
+    for name, secret in (task.needs.secrets or {}).items():
+        reference = {"secretKeyRef": {"name": secret.name, "key": secret.key}}
+        variables.append({"name": name, "valueFrom": reference})
+    return variables
+
+
+def _resources(task: Task, node_type: NodeType | None) -> dict[str, Any]:
+    asked = dict(node_type.resources) if node_type else {}
+    if task.needs.cpu is not None:
+        asked["cpu"] = task.needs.cpu
+    if task.needs.memory is not None:
+        asked["memory"] = task.needs.memory
+    if task.needs.gpus is not None:
+        asked["nvidia.com/gpu"] = str(task.needs.gpus)
+    return {"requests": asked, "limits": dict(asked)} if asked else {}

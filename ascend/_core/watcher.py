@@ -1,0 +1,161 @@
+"""The way back: follows the Jobs of a run, and is the only place that settles futures.
+
+::
+
+    Cluster.watch ──> watcher thread ──> running: the future runs │ lines: to the display
+                          │ last status
+                          v
+                      settling threads: outcome fetched, checked, unpickled ──> future, its callbacks
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ascend._core.outcome import outcome_of
+from ascend._core.output import displayed
+from ascend.errors import ClusterError, TaskKilledError, TaskLostError
+from ascend.model import JobOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ascend._core.dispatch import Dispatcher
+    from ascend._core.entry import Entry
+    from ascend._core.progress import Display
+    from ascend.model import JobStatus, Task
+
+__all__ = ["Watcher"]
+
+_logger = logging.getLogger("ascend")
+
+# A thread is started only when no other is idle. A callback that waits for another future occupies one, and must
+# never be the reason that this other future is not settled.
+_SETTLING_THREADS = 10_000
+_QUOTED_LINES = 20
+
+
+class Watcher:
+    """Follows Jobs from their creation to the settled future."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        display: Display,
+        *,
+        report: Callable[[Task, str], None],
+        ended: Callable[[Entry], None],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._display = display
+        self._report = report
+        self._ended = ended
+        self._entries: dict[str, Entry] = {}
+        self._guard = threading.Lock()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._watch, name="ascend-watcher", daemon=True)
+        self._settlers = ThreadPoolExecutor(_SETTLING_THREADS, thread_name_prefix="ascend-settle")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_own_thread(self) -> bool:
+        """Tell whether this is a thread of the watcher: one that must not wait for the watcher."""
+        current = threading.current_thread()
+        return current is self._thread or current.name.startswith("ascend-settle")
+
+    def close(self, *, wait: bool) -> None:
+        """End the threads after the cluster was closed."""
+        if wait and self._thread.ident is not None:
+            self._thread.join()
+        self._settlers.shutdown(wait=wait)
+
+    def track(self, entry: Entry) -> None:
+        """Expect events for the Job of *entry*, which is about to be created."""
+        with self._guard:
+            if self._failure is not None:
+                msg = f"the Jobs of this run can no longer be watched: {self._failure}"
+                raise ClusterError(msg) from self._failure
+            self._entries[entry.task.job_name] = entry
+            entry.created = True
+
+    def fail(self, entry: Entry, exc: BaseException) -> None:
+        """Settle a task that no Job was created for."""
+        with self._guard:
+            self._entries.pop(entry.task.job_name, None)
+        if entry.future.start():
+            self._settlers.submit(self._settle_with, entry, exc)
+        else:
+            self._ended(entry)
+
+    def killed(self, entry: Entry) -> None:
+        """Settle a task that was stopped from here; its Job's end is still expected."""
+        message = f"{entry.task.function} was stopped from here"
+        entry.future.settle(None, TaskKilledError(message, task_id=entry.task.id))
+
+    def _watch(self) -> None:
+        try:
+            for event in self._dispatcher.cluster.watch():
+                self._observe(event)
+            failure: BaseException = ClusterError("the cluster was closed")
+        except BaseException as exc:  # whatever ends this thread, no future may be left waiting for it
+            _logger.exception("the Jobs of this run can no longer be watched")
+            failure = exc
+        with self._guard:
+            self._failure = failure
+            left = list(self._entries.values())
+            self._entries.clear()
+        for entry in left:
+            error = TaskLostError(f"{entry.task.function} can no longer be watched: {failure}", task_id=entry.task.id)
+            error.__cause__ = failure
+            self._settlers.submit(self._settle_with, entry, error)
+
+    def _observe(self, event: JobStatus | JobOutput) -> None:
+        with self._guard:
+            entry = self._entries.get(event.job_name)
+            if entry is None:
+                return
+            if not isinstance(event, JobOutput) and event.phase != "running" and event.final:
+                del self._entries[event.job_name]
+        if isinstance(event, JobOutput):
+            self._write(entry, event.lines)
+        elif event.phase == "running":
+            entry.future.started_attempt(event.attempt)
+            if entry.future.start():
+                self._report(entry.task, "run")
+        elif event.final:
+            self._settlers.submit(self._settle, entry, event)
+
+    def _write(self, entry: Entry, lines: tuple[str, ...]) -> None:
+        entry.output.add(lines)
+        if entry.task.needs.stream_logs is not False:
+            label = entry.task.function if len(self._entries) > 1 else None
+            self._display.lines(label, [displayed(line) for line in lines])
+
+    def _settle(self, entry: Entry, status: JobStatus) -> None:
+        outcome = outcome_of(
+            entry.task,
+            status,
+            entry.output.tail(_QUOTED_LINES),
+            lambda: self._dispatcher.fetch_outcome(entry),
+            self._dispatcher.serializer,
+        )
+        for phase, moment in zip(("load", "run", "return"), outcome.times, strict=False):
+            entry.future.mark(phase, moment)
+        self._finish(entry)
+        entry.future.settle(outcome.value, outcome.exception)
+
+    def _settle_with(self, entry: Entry, exc: BaseException) -> None:
+        self._finish(entry)
+        entry.future.settle(None, exc)
+
+    def _finish(self, entry: Entry) -> None:
+        """Free what the task occupied, before its future's callbacks may do whatever they like."""
+        try:
+            self._dispatcher.clean_up(entry)
+        except Exception:  # the answer is there: that its remains are too is no reason to lose it
+            _logger.exception("what storage holds for task %s was not removed", entry.task.id)
+        self._ended(entry)

@@ -1,0 +1,192 @@
+"""The format of what travels between client and pod; the same code on both sides, standard library only.
+
+A bundle is a head of ``name: value`` lines, an empty line, and a body::
+
+    ascend-bundle/1
+    serializer: cloudpickle
+    python: 3.12
+    cloudpickle: 3.1.2
+    ascend: 0.1.0
+    sizes: 1204,80000000          the serialized value, then its out-of-band buffers (PEP 574)
+    sha256: 9f2c…                 of the body
+    <empty line>
+    body                          each part begins at a multiple of 16
+
+The digest of a bundle is the SHA-256 of its head, which holds that of the body. It reaches the other side by way of the
+Kubernetes API, so whoever can write to the storage but not to the namespace cannot slip in a pickle. Nothing is
+unpickled before head, versions and digests were checked.
+
+A receipt, which fits the 4,096 bytes of a termination message, has the same kind of head, and a text or
+a small packed bundle below it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from binascii import a2b_base64, b2a_base64
+from zlib import compress, decompress
+
+# Everything that the runner imports is paid for by every task: no dataclasses, no json, no typing at run time.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+BUNDLE = "ascend-bundle/1"
+RECEIPT = "ascend-receipt/1"
+RECEIPT_LIMIT = 4096
+INLINE_OUTCOME = 3000
+
+EXIT_LOAD = 64
+EXIT_TIMEOUT = 66
+EXIT_ENCODE = 67
+EXIT_INITIALIZER = 69
+EXIT_STORAGE = 75
+
+FINAL_EXIT_CODES = (EXIT_LOAD, EXIT_TIMEOUT, EXIT_ENCODE, EXIT_INITIALIZER)
+"""Exit codes of the runner after which another attempt cannot help."""
+
+_ALIGNMENT = 16
+
+
+class FormatError(ValueError):
+    """What arrived is not a bundle, is incomplete, or its digest does not fit."""
+
+
+def python_minor() -> str:
+    """Return the minor version of this Python, as in ``3.12``: functions pickled by one crash another."""
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def write_head(kind: str, fields: dict[str, str]) -> bytes:
+    lines = [kind, *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\n".join(lines).encode()
+
+
+def read_head(kind: str, data: memoryview | bytes) -> tuple[dict[str, str], int]:
+    """Return the fields of the head and where the body begins."""
+    start = bytes(data[:RECEIPT_LIMIT])
+    if not start.startswith(kind.encode() + b"\n"):
+        msg = f"expected {kind}, got {start[:24]!r}"
+        raise FormatError(msg)
+    # A call with thousands of buffers has a head of more than one page.
+    end = start.find(b"\n\n")
+    if end < 0:
+        start = bytes(data)
+        end = start.find(b"\n\n")
+    if end < 0:
+        msg = f"the head of this {kind} does not end"
+        raise FormatError(msg)
+    lines = start[:end].decode().split("\n")[1:]
+    return dict(line.split(": ", 1) for line in lines), end + 2
+
+
+def frame(payload: bytes, buffers: Sequence[memoryview], versions: dict[str, str]) -> list[bytes | memoryview]:
+    """Return the parts of a bundle, head first; the buffers are not copied."""
+    body: list[bytes | memoryview] = []
+    digest = hashlib.sha256()
+    for part in (payload, *buffers):
+        for piece in (part, bytes(-len(part) % _ALIGNMENT)):
+            digest.update(piece)
+            body.append(piece)
+    sizes = ",".join(str(len(part)) for part in (payload, *buffers))
+    fields = {**versions, "sizes": sizes, "sha256": digest.hexdigest()}
+    # The filler aligns the body.
+    length = len(write_head(BUNDLE, {**fields, "filler": ""}))
+    return [write_head(BUNDLE, {**fields, "filler": "." * (-length % _ALIGNMENT)}), *body]
+
+
+def digest_of(head: bytes | memoryview) -> str:
+    """Return the digest of the bundle with this head."""
+    return hashlib.sha256(head).hexdigest()
+
+
+def check(data: memoryview, digest: str) -> tuple[dict[str, str], list[memoryview]]:
+    """Return the head's fields and the parts of the body, after both digests were found to fit."""
+    fields, start = read_head(BUNDLE, data)
+    if digest_of(data[:start]) != digest:
+        msg = "the bundle is not the one that was announced: its digest differs"
+        raise FormatError(msg)
+    if hashlib.sha256(data[start:]).hexdigest() != fields["sha256"]:
+        msg = "the bundle is damaged or incomplete: the digest of its body differs"
+        raise FormatError(msg)
+    parts = []
+    for size in map(int, fields["sizes"].split(",")):
+        parts.append(data[start : start + size])
+        start += size + -size % _ALIGNMENT
+    return fields, parts
+
+
+def pack_inline(parts: Sequence[bytes | memoryview]) -> bytes:
+    """Return a small bundle as text, for an environment variable or a receipt."""
+    return b2a_base64(compress(b"".join(parts), 1), newline=False)
+
+
+def unpack_inline(text: bytes | str) -> memoryview:
+    return memoryview(bytearray(decompress(a2b_base64(text))))
+
+
+def flatten_exception(exc: BaseException, *, chain: bool = True) -> list[tuple[Any, ...]]:
+    """Return *exc*, its group members and, with *chain*, its causes and contexts as plain rows that pickle.
+
+    Pickle itself drops causes and contexts, and calls a class with ``args`` that its ``__init__`` may not take.
+    """
+    rows: list[Any] = []
+    seen: dict[int, int] = {}
+
+    def index(one: BaseException | None) -> int | None:
+        if one is None:
+            return None
+        if id(one) not in seen:
+            seen[id(one)] = len(rows)
+            rows.append(None)
+            made = _recipe(one, index)
+            linked = (index(one.__cause__), index(one.__context__)) if chain else (None, None)
+            rows[seen[id(one)]] = (*made, *linked, one.__suppress_context__)
+        return seen[id(one)]
+
+    index(exc)
+    return rows
+
+
+def restore_exception(rows: list[tuple[Any, ...]]) -> BaseException:
+    """Return the exception that `flatten_exception` was given."""
+    made: dict[int, BaseException] = {}
+
+    def build(number: int) -> BaseException:
+        if number not in made:
+            cls, args, state, members, whole = rows[number][:5]
+            if members is not None:
+                args = (args[0], [build(member) for member in members])
+            made[number] = whole if whole is not None else _make(cls, args, state)
+        return made[number]
+
+    for number in range(len(rows)):
+        exc = build(number)
+        cause, context, suppress = rows[number][5:]
+        exc.__cause__ = None if cause is None else build(cause)
+        exc.__context__ = None if context is None else build(context)
+        exc.__suppress_context__ = suppress
+    return build(0)
+
+
+def _recipe(exc: BaseException, index: Any) -> tuple[Any, ...]:
+    cls = type(exc)
+    # A class that brings its own __reduce__ knows best.
+    owner = next(base for base in cls.__mro__ if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base))
+    if owner.__module__ != "builtins":
+        return (None, None, None, None, exc)
+    _, args, *state = exc.__reduce__()  # type: ignore[misc] # the built-in ones return a tuple
+    if isinstance(exc, BaseExceptionGroup):
+        return (cls, (exc.message,), *(state or [None]), [index(member) for member in exc.exceptions], None)
+    return (cls, args, *(state or [None]), None, None)
+
+
+def _make(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any] | None) -> BaseException:
+    native: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    exc: BaseException = native.__new__(cls, *args)
+    native.__init__(exc, *args)
+    if state:
+        exc.__setstate__(state)
+    return exc

@@ -1,0 +1,186 @@
+"""Every error that ascend raises; an exception of the user's own function is none of these.
+
+::
+
+    AscendError
+    ├── ConfigError                 a setting is missing, misspelt or contradictory
+    ├── PluginError                 a plugin does not load, or breaks the rules of its hook
+    │   └── NoPluginError           no installed plugin serves what was asked for
+    ├── EnvironmentBuildError       the requirements could not be installed
+    ├── SerializationError          a call cannot be pickled          (also a pickle.PicklingError)
+    ├── SourceError                 the project's source cannot be shipped
+    ├── StorageError                the storage refused or failed
+    │   └── KeyNotFoundError        nothing is stored under that key
+    ├── ClusterError                the cluster refused or failed
+    └── TaskError                   a task ended without an answer    (also a BrokenExecutor)
+        ├── CallLoadError           the call could not be read where it ran
+        │   └── VersionMismatchError    other Python there than here
+        ├── InitializerError        the executor's initializer raised
+        ├── OutcomeLoadError        the answer could not be read here
+        ├── RemoteExecutionError    the function's exception could not travel; its text did
+        ├── TaskCrashedError        the process died: exit code or signal
+        │   └── OutOfMemoryError    it was killed for its use of memory
+        ├── TaskTimeoutError        it ran past its timeout           (also a TimeoutError)
+        ├── TaskKilledError         somebody here stopped it
+        └── TaskLostError           the cluster no longer knows it
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor
+from pickle import PicklingError
+
+__all__ = [
+    "AscendError",
+    "CallLoadError",
+    "ClusterError",
+    "ConfigError",
+    "EnvironmentBuildError",
+    "InitializerError",
+    "KeyNotFoundError",
+    "NoPluginError",
+    "OutOfMemoryError",
+    "OutcomeLoadError",
+    "PluginError",
+    "RemoteExecutionError",
+    "SerializationError",
+    "SourceError",
+    "StorageError",
+    "TaskCrashedError",
+    "TaskError",
+    "TaskKilledError",
+    "TaskLostError",
+    "TaskTimeoutError",
+    "VersionMismatchError",
+]
+
+
+class AscendError(Exception):
+    """Base of every error that ascend raises itself."""
+
+
+class ConfigError(AscendError):
+    """A setting is missing, misspelt or contradictory; the message names its file and line."""
+
+
+class PluginError(AscendError):
+    """A plugin does not load, or does not keep to the signature of a hook."""
+
+
+class NoPluginError(PluginError):
+    """No installed plugin serves the cluster, storage, builder or serializer that was asked for."""
+
+
+class EnvironmentBuildError(AscendError):
+    """The requirements could not be resolved or installed; the message ends with the resolver's words."""
+
+
+class SerializationError(AscendError, PicklingError):
+    """A call cannot be pickled; the message names the attribute path of the culprit.
+
+    The pickler's own exception is the ``__cause__``.
+    """
+
+
+class SourceError(AscendError):
+    """The project's source cannot be shipped: a file is unreadable, or all of it is too large."""
+
+
+class StorageError(AscendError):
+    """The storage refused or failed; the message names the URL and the key."""
+
+
+class KeyNotFoundError(StorageError):
+    """Nothing is stored under the key."""
+
+
+class ClusterError(AscendError):
+    """The cluster refused a Job or cannot be reached."""
+
+
+class TaskError(AscendError, BrokenExecutor):
+    """A task ended without an answer of its function.
+
+    *task_id* names the task. It breaks its own future only, never the executor: the base class
+    `concurrent.futures.BrokenExecutor` is there for code that expects what the standard executors raise.
+    """
+
+    def __init__(self, message: str, *, task_id: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class CallLoadError(TaskError):
+    """The call could not be read where it ran: unpickling raised, or the digest did not fit."""
+
+
+class VersionMismatchError(CallLoadError):
+    """The Python that was to run the call has another minor version than the one that pickled it."""
+
+
+class InitializerError(TaskError):
+    """The executor's initializer raised; as with the standard executors, the executor takes no more calls."""
+
+
+class OutcomeLoadError(TaskError):
+    """The answer arrived and could not be unpickled here, or its digest did not fit."""
+
+
+class RemoteExecutionError(TaskError):
+    """The function raised an exception that cannot be pickled there or unpickled here.
+
+    *remote_type* is the dotted path of its class, *remote_message* its text and
+    *remote_traceback* the formatted traceback.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task_id: str = "",
+        remote_type: str = "",
+        remote_message: str = "",
+        remote_traceback: str = "",
+    ) -> None:
+        super().__init__(message, task_id=task_id)
+        self.remote_type = remote_type
+        self.remote_message = remote_message
+        self.remote_traceback = remote_traceback
+
+
+class TaskCrashedError(TaskError):
+    """The process of the task died before it answered.
+
+    *exit_code* is what it exited with, or `None` if a signal ended it; *signal* is that signal's name,
+    or `None`; *last_lines* are the last lines of its output.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task_id: str = "",
+        exit_code: int | None = None,
+        signal: str | None = None,
+        last_lines: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, task_id=task_id)
+        self.exit_code = exit_code
+        self.signal = signal
+        self.last_lines = last_lines
+
+
+class OutOfMemoryError(TaskCrashedError):
+    """The task was killed because it used more memory than it was given."""
+
+
+class TaskTimeoutError(TaskError, TimeoutError):
+    """The function ran longer than its *timeout*; it was stopped."""
+
+
+class TaskKilledError(TaskError):
+    """The task was stopped from here: by `AscendFuture.kill`, Ctrl-C or the end of the executor."""
+
+
+class TaskLostError(TaskError):
+    """The cluster no longer knows the task, and no answer was stored."""

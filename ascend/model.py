@@ -1,0 +1,227 @@
+"""The nouns: small frozen values that plugins and the engine hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "LABEL_PREFIX",
+    "ClusterTraits",
+    "Environment",
+    "JobOutput",
+    "JobStatus",
+    "Manifest",
+    "Needs",
+    "NodeType",
+    "Phase",
+    "Profile",
+    "Secret",
+    "Task",
+    "TaskEvent",
+    "Timeline",
+]
+
+LABEL_PREFIX = "ascend.dev"
+"""The prefix of every label and annotation that ascend writes."""
+
+Manifest: TypeAlias = "dict[str, Any]"
+"""A Kubernetes object as a plain dict, as ``kubectl get -o json`` shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One key of a Kubernetes Secret, by reference: its content never passes through the client."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one task needs. `None` means: not said here, so the next layer below decides."""
+
+    cpu: str | None = None
+    memory: str | None = None
+    gpus: int | None = None
+    node_type: str | None = None
+    timeout: float | None = None
+    queue_timeout: float | None = None
+    requirements: tuple[str, ...] | None = None
+    base_image: str | None = None
+    image_builder: str | None = None
+    env: Mapping[str, str] | None = None
+    secrets: Mapping[str, Secret] | None = None
+    retries: int | None = None
+    stream_logs: bool | None = None
+    project: str | None = None
+
+    def over(self, below: Needs) -> Needs:
+        """Return these needs, with whatever they leave open taken from *below*.
+
+        ``env`` and ``secrets`` are joined key by key; everything else is taken whole.
+        """
+        merged: dict[str, Any] = {}
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(below, each.name)
+            if each.name in {"env", "secrets"} and mine is not None and theirs is not None:
+                merged[each.name] = {**theirs, **mine}
+            else:
+                merged[each.name] = theirs if mine is None else mine
+        return Needs(**merged)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where and how tasks run: what the configuration came to.
+
+    *plugin_config* holds the tables of plugins, by the plugin's name.
+    *plugins* are plugins given as ``module`` or ``module:attribute``.
+    """
+
+    cluster: str = "kubernetes"
+    storage: str | None = None
+    user: str = "unknown"
+    project: str = "default"
+    context: str | None = None
+    namespace: str | None = None
+    max_parallel: int | None = None
+    progress: bool | None = None
+    serializer: str = "cloudpickle"
+    needs: Needs = field(default_factory=Needs)
+    plugins: tuple[str, ...] = ()
+    plugin_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    name: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the function must find installed: *requirements* (PEP 508), for *python* ("3.12"), on *base_image*."""
+
+    requirements: tuple[str, ...]
+    python: str
+    base_image: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeType:
+    """What a name such as ``nc8as_t4_v3`` stands for: node labels, extra resources and tolerations."""
+
+    labels: Mapping[str, str]
+    resources: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One submitted call: its identity and needs, without the call itself."""
+
+    id: str
+    run_id: str
+    job_name: str
+    function: str
+    user: str
+    project: str
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTraits:
+    """What the engine must know of a cluster before it creates Jobs there.
+
+    *parallel* is how many tasks run at once unless the user says otherwise; `None` leaves it to the cluster's queue.
+    *queues* says whether a Job may wait for capacity after it was created; where not, a task counts as
+    running from its dispatch. *inline_call* is the size in bytes up to which a packed call fits into the Job.
+    *storage_url* is where larger calls and outcomes go when the user names no storage; `None` is nowhere.
+    *image_builder* is the builder used when the user names none.
+    """
+
+    parallel: int | None
+    queues: bool
+    inline_call: int
+    storage_url: str | None
+    image_builder: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """What became of one attempt of a Job.
+
+    *exit_code* and *signal* are `None` while it runs; *signal* is a name such as ``SIGKILL``.
+    *reason* is Kubernetes' word for the end (``OOMKilled``, ``DeadlineExceeded``, ``Deleted``), or empty.
+    *receipt* is the termination message. *at* is Unix time. *final* is false if another attempt follows.
+    """
+
+    job_name: str
+    phase: Literal["running", "succeeded", "failed"]
+    attempt: int = 1
+    at: float = 0.0
+    exit_code: int | None = None
+    signal: str | None = None
+    reason: str = ""
+    receipt: bytes = b""
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutput:
+    """Whole lines that a Job wrote, standard output and standard error in the order they came."""
+
+    job_name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """Something happened to a task; *phase* is a name of the timeline, or ``succeeded``, ``failed``, ``cancelled``."""
+
+    task: Task
+    phase: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One stretch of a task's life: when it began (Unix time) and how long it took, in seconds."""
+
+    name: str
+    started: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Where the time of a task went, phase by phase.
+
+    ``queue`` waited for a slot, ``environment`` made what ``requirements`` ask for, ``pack`` pickled and stored the
+    call, ``start`` brought up the process, ``load`` read the call there, ``run`` was the function, ``return``
+    brought the answer back. A phase that has not begun is absent.
+    """
+
+    phases: tuple[Phase, ...] = ()
+
+    def __getitem__(self, name: str) -> Phase:
+        """Return the phase called *name*; `KeyError` if it has not begun."""
+        for phase in self.phases:
+            if phase.name == name:
+                return phase
+        raise KeyError(name)
+
+    @property
+    def seconds(self) -> float:
+        """From submit to the end of the last phase."""
+        if not self.phases:
+            return 0.0
+        last = self.phases[-1]
+        return last.started + last.seconds - self.phases[0].started
+
+    def __str__(self) -> str:
+        """Return the phases on one line, as in ``queue 0.00 s, pack 0.01 s, …``."""
+        return ", ".join(f"{phase.name} {phase.seconds:.2f} s" for phase in self.phases)
+
+    def add(self, phase: Phase) -> Timeline:
+        """Return this timeline with one more phase at its end."""
+        return replace(self, phases=(*self.phases, phase))
