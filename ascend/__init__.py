@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+# Importing typing for it would cost every task ten milliseconds.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import as_completed, wait
 

@@ -121,8 +121,11 @@ class Serializer(Protocol):
         """What users write as ``serializer``; the runner finds it under the same name."""
         ...
 
-    def dumps(self, value: Any, buffer_callback: Callable[[Any], object]) -> bytes:
-        """Return *value* as bytes; large buffers go to *buffer_callback* (PEP 574) instead of into them."""
+    def dumps(self, value: Any, buffer_callback: Callable[[Any], object] | None) -> bytes:
+        """Return *value* as bytes; large buffers go to *buffer_callback* (PEP 574) instead of into them.
+
+        `None` keeps everything in the bytes.
+        """
         ...
 
     def loads(self, data: Buffer, buffers: Sequence[Buffer]) -> Any:

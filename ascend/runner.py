@@ -13,7 +13,7 @@ What it is told comes in environment variables:
 ``ASCEND_SOURCE_DIR``     the folder below which it is unpacked
 ``ASCEND_OUTCOME_URL``    where an outcome goes that does not fit into the receipt
 ``ASCEND_RECEIPT``        the file for the receipt: the container's termination message
-``ASCEND_TIMEOUT``        how many seconds the function may run
+``ASCEND_TASK_TIMEOUT``   how many seconds the function may run
 ``ASCEND_LIFELINE``       ``stdin`` if the end of standard input means that the client is gone
 ``ASCEND_CLIENT_DIR``     what to remove in that case
 ========================  ==========================================================================
@@ -27,7 +27,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock, get_ident, start_new_thread
 
 from ascend._core import wire
 
@@ -42,7 +42,7 @@ _CLIENT_CHECK = 2.0
 _EXIT_GRACE = 10.0
 
 
-class _Failure(Exception):
+class _Failure(Exception):  # noqa: N818 - it becomes a receipt, nobody catches it as an error
     """The runner cannot go on; *kind* tells the client which error to raise."""
 
     def __init__(self, kind: str, exit_code: int, message: str) -> None:
@@ -68,11 +68,12 @@ def main() -> None:
         times.append(time.time())
         _deliver(settings, _pack(status, value, serializer), times)
     except _Failure as failure:
-        fields = {"status": "failed", "kind": failure.kind}
-        _write_receipt(receipt, fields, failure.message.encode())
-        if len(failure.message) > wire.INLINE_OUTCOME:
+        # The name of a file may hold what UTF-8 has no bytes for.
+        message = failure.message.encode(errors="backslashreplace")
+        _write_receipt(receipt, {"status": "failed", "kind": failure.kind}, message)
+        if len(message) > wire.INLINE_OUTCOME:
             # The receipt holds the end of it only.
-            sys.stderr.write(failure.message + "\n")
+            sys.stderr.buffer.write(message + b"\n")
         _leave(failure.exit_code)
     _leave(0)
 
@@ -98,10 +99,10 @@ def _guard_client(settings: dict[str, str]) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    start_new_thread(_watch_client, (lifeline, settings.get("ASCEND_CLIENT_DIR")))
+    start_new_thread(_watch_client, (lifeline, settings))
 
 
-def _watch_client(lifeline: int, folder: str | None) -> None:
+def _watch_client(lifeline: int, settings: dict[str, str]) -> None:
     parent = os.getppid()
     if os.name == "posix":
         import select  # noqa: PLC0415
@@ -111,23 +112,39 @@ def _watch_client(lifeline: int, folder: str | None) -> None:
             pass
     else:
         os.read(lifeline, 1)
-    if folder is not None:
+    if "ASCEND_CLIENT_DIR" in settings:
         import shutil  # noqa: PLC0415
 
         # Nobody is left to tell, and the other tasks of the run do the same.
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(settings["ASCEND_CLIENT_DIR"], ignore_errors=True)
+    _kill_escaped(f"ASCEND_TASK_ID={settings['ASCEND_TASK_ID']}".encode())
     if os.name == "posix":
         os.killpg(os.getpgrp(), 9)
     os._exit(1)
+
+
+def _kill_escaped(variable: bytes) -> None:
+    """Kill what the task started and what left its process group, told by its environment."""
+    if sys.platform != "linux":
+        return
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:
+                if name.isdigit() and int(name) != os.getpid() and variable in file.read().split(b"\0"):
+                    os.kill(int(name), 9)
+        except OSError:
+            # It is not a process, not ours, or gone.
+            continue
 
 
 class _TimeGuard:
     """Ends the process when the function runs too long; says where it was."""
 
     def __init__(self, settings: dict[str, str], receipt: str) -> None:
-        self._timeout = float(settings.get("ASCEND_TIMEOUT", "0"))
+        self._timeout = float(settings.get("ASCEND_TASK_TIMEOUT", "0"))
         self._receipt = receipt
         self._running = allocate_lock()
+        self._thread = get_ident()
 
     def __enter__(self) -> None:
         self._running.acquire()
@@ -141,10 +158,10 @@ class _TimeGuard:
         if self._running.acquire(timeout=self._timeout):
             self._running.release()
             return
-        import faulthandler  # noqa: PLC0415
+        import traceback  # noqa: PLC0415
 
         sys.stderr.write(f"ascend: stopped after {self._timeout:g} s; this is where it was:\n")
-        faulthandler.dump_traceback(all_threads=False)
+        traceback.print_stack(sys._current_frames()[self._thread])  # noqa: SLF001 - documented, for debuggers
         message = f"it ran longer than {self._timeout:g} s"
         _write_receipt(self._receipt, {"status": "failed", "kind": "timeout"}, message.encode())
         _flush_and_exit(wire.EXIT_TIMEOUT)
@@ -249,14 +266,14 @@ def _describe_exception(dumps: Any, exc: BaseException) -> tuple[str, str, str, 
     cls = type(exc)
     try:
         message = str(exc)
-    except Exception:  # noqa: BLE001 - a __str__ raises anything; the traceback says so
+    except BaseException:  # noqa: BLE001 - a __str__ raises anything; the traceback says so
         message = ""
     pickled, reason = None, ""
     for chain in (True, False):
         try:
             pickled = dumps(wire.flatten_exception(exc, chain=chain), buffer_callback=None)
             break
-        except Exception as failure:  # noqa: BLE001 - attributes of an exception may be anything; the text remains
+        except BaseException as failure:  # noqa: BLE001 - its attributes may be anything; the text remains
             reason = f"{type(failure).__name__}: {failure}"
     return (f"{cls.__module__}.{cls.__qualname__}", message, _traceback(exc), pickled, reason)
 
@@ -277,7 +294,9 @@ def _deliver(settings: dict[str, str], outcome: tuple[str, list[bytes | memoryvi
         return
     url = settings.get("ASCEND_OUTCOME_URL")
     if url is None:
-        message = f"the answer has {size:,} bytes and this task has no storage: set storage, as in ASCEND_STORAGE=s3://…"
+        message = (
+            f"the answer has {size:,} bytes and this task has no storage: set storage, as in ASCEND_STORAGE=s3://…"
+        )
         raise _Failure("encode", wire.EXIT_ENCODE, message)
     try:
         _transport(url).write(url, parts)
@@ -317,12 +336,16 @@ class _FileTransport:
             view = memoryview(data)
             while view and (count := file.readinto(view)):
                 view = view[count:]
+        if view:
+            msg = f"the file became shorter while it was read: {url}"
+            raise OSError(msg)
         return data
 
     @staticmethod
     def write(url: str, buffers: Sequence[bytes | memoryview]) -> None:
         path = _path_of(url)
         partial = f"{path}.{os.getpid()}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(partial, "wb", buffering=0) as file:
             for buffer in buffers:
                 view = memoryview(buffer)
@@ -336,17 +359,27 @@ class _HttpTransport:
 
     @staticmethod
     def read(url: str) -> bytearray:
+        from http.client import HTTPException  # noqa: PLC0415
         from urllib.request import urlopen  # noqa: PLC0415
 
-        with urlopen(url, timeout=60) as response:
-            data = bytearray(int(response.headers["Content-Length"]))
-            view = memoryview(data)
-            while view and (count := response.readinto(view)):
-                view = view[count:]
+        try:
+            with urlopen(url, timeout=60) as response:
+                if "Content-Length" not in response.headers:
+                    return bytearray(response.read())
+                data = bytearray(int(response.headers["Content-Length"]))
+                view = memoryview(data)
+                while view and (count := response.readinto(view)):
+                    view = view[count:]
+        except HTTPException as exc:
+            raise OSError(repr(exc)) from exc
+        if view:
+            msg = f"the connection broke off {len(view):,} bytes before the end"
+            raise OSError(msg)
         return data
 
     @staticmethod
-    def write(url: str, buffers: Sequence[bytes | memoryview]) -> None:
+    def write(url: str, buffers: Sequence[Any]) -> None:
+        from http.client import HTTPException  # noqa: PLC0415
         from urllib.request import Request, urlopen  # noqa: PLC0415
 
         length = str(sum(len(buffer) for buffer in buffers))
@@ -357,8 +390,11 @@ class _HttpTransport:
             "x-ms-blob-type": "BlockBlob",
         }
         request = Request(url, data=iter(buffers), method="PUT", headers=headers)
-        with urlopen(request, timeout=600):
-            pass
+        try:
+            with urlopen(request, timeout=600):
+                pass
+        except HTTPException as exc:
+            raise OSError(repr(exc)) from exc
 
 
 def _path_of(url: str) -> str:
@@ -433,7 +469,7 @@ def _leave(code: int) -> NoReturn:
     if threading is not None and any(not thread.daemon for thread in threading.enumerate()[1:]):
         import atexit  # noqa: PLC0415
 
-        atexit._run_exitfuncs()  # what the interpreter would do, but for waiting for those threads
+        atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter would do, but for waiting for those threads
         _flush_and_exit(code)
     sys.exit(code)
 

@@ -44,9 +44,9 @@ def ascend_image_builder(name: str) -> ImageBuilder | None:
 
         return UvEnvironments()
     if name == "prebuilt":
-        from ascend._builtin.prebuilt import PrebuiltImage  # noqa: PLC0415 - as above
+        from ascend._builtin.prebuilt import PrebuiltImages  # noqa: PLC0415 - as above
 
-        return PrebuiltImage()
+        return PrebuiltImages()
     return None
 
 

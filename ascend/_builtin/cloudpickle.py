@@ -20,7 +20,7 @@ class CloudpickleSerializer:
 
     name = "cloudpickle"
 
-    def dumps(self, value: Any, buffer_callback: Callable[[Any], object]) -> bytes:
+    def dumps(self, value: Any, buffer_callback: Callable[[Any], object] | None) -> bytes:
         import cloudpickle  # noqa: PLC0415 - takes 40 ms, and only who submits needs it
 
         data: bytes = cloudpickle.dumps(value, protocol=_PROTOCOL, buffer_callback=buffer_callback)

@@ -5,7 +5,7 @@
     create_job ── starts the process ──> a thread a Job: reads its output, waits for its end ──> queue ──> watch
 
 What a node would do is done here: the process group is killed when its leader ends, a restart follows the Job's
-``backoffLimitPerIndex``, ``activeDeadlineSeconds`` and the memory limit are kept. When the client dies, the
+``backoffLimitPerIndex``, the timeout and the memory limit are kept. When the client dies, the
 runner sees the end of its standard input, removes the run's folder and kills its own group.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,11 +22,12 @@ from queue import Queue
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from ascend._builtin.local_process import End, follow, kill_group, start
+from ascend._builtin.local_process import End, follow, kill_escaped, kill_group, start
 from ascend.errors import ClusterError
 from ascend.model import ClusterTraits, JobOutput, JobStatus
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from ascend.model import Manifest
@@ -37,6 +37,7 @@ __all__ = ["LocalCluster"]
 _INLINE_CALL = 64 * 1024
 _QUEUED_EVENTS = 1000
 _CLOSE_SECONDS = 10.0
+_STUCK_SECONDS = 10.0
 
 
 class LocalCluster:
@@ -47,6 +48,7 @@ class LocalCluster:
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._lock: Any = None
+        self._run_id = ""
         self._jobs: dict[str, _Job] = {}
         self._guard = threading.Lock()
         self._events: Queue[JobStatus | JobOutput | None] = Queue(_QUEUED_EVENTS)
@@ -64,6 +66,7 @@ class LocalCluster:
 
     def open(self, run_id: str, runner: bytes) -> str:
         _sweep()
+        self._run_id = run_id
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{run_id}-")).resolve()
         self._lock = _lock(self._folder)
         self._lock.acquire()
@@ -105,6 +108,7 @@ class LocalCluster:
             job.thread.join(_CLOSE_SECONDS)
         self._events.put(None)
         if self._folder is not None:
+            kill_escaped(f"ASCEND_TASK_ID={self._run_id}-")
             shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.release()
 
@@ -133,9 +137,9 @@ class _Job:
     def start(self) -> None:
         """Start the process of the present attempt; `ClusterError` if that is impossible."""
         home = self._home()
-        (home / "work").mkdir(parents=True)
-        (home / "tmp").mkdir()
         try:
+            (home / "work").mkdir(parents=True)
+            (home / "tmp").mkdir()
             process = start(self._command(), home / "work", self._environ(home))
         except OSError as exc:
             msg = f"Job {self.name} cannot be started here: {exc}"
@@ -176,9 +180,19 @@ class _Job:
         return follow(
             self._process,
             lambda lines: self._events.put(JobOutput(self.name, lines)),
-            deadline=self._pod.get("activeDeadlineSeconds"),
+            deadline=self._deadline(),
             memory=None if limit is None else bytes_of(limit),
         )
+
+    def _deadline(self) -> float | None:
+        """Return when to stop a process whose runner cannot keep the timeout itself, in seconds from its start.
+
+        The pod's own deadline leaves minutes for images and requirements; here all that is done already.
+        """
+        for variable in self._container["env"]:
+            if variable["name"] == "ASCEND_TASK_TIMEOUT":
+                return float(variable["value"]) + _STUCK_SECONDS
+        return None
 
     def _status(self, end: End) -> JobStatus:
         with self._guard:
@@ -226,13 +240,13 @@ class _Job:
             if "value" not in variable:
                 msg = f"{variable['name']} is a Secret of Kubernetes, which the local cluster has not: use env instead"
                 raise ClusterError(msg)
-            environ[variable["name"]] = variable["value"]
+            environ[variable["name"]] = variable["value"].replace("$$", "$")
         return environ | {
             "ASCEND_RECEIPT": str(home / "receipt"),
             "ASCEND_SOURCE_DIR": str(self._folder / "source"),
             "ASCEND_CLIENT_DIR": str(self._folder),
             "ASCEND_LIFELINE": "stdin",
-            "TMPDIR": str(home / "tmp"),
+            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(home / "tmp")),
         }
 
 

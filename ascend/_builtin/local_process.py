@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from time import monotonic
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-__all__ = ["End", "follow", "kill_group", "start"]
+__all__ = ["End", "follow", "kill_escaped", "kill_group", "start"]
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 20
@@ -53,7 +53,25 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+        subprocess.run(  # the system's own, wherever it lies
+            ["taskkill", "/F", "/T", "/PID", str(process.pid)],  # noqa: S607
+            capture_output=True,
+            check=False,
+        )
+
+
+def kill_escaped(variable: str) -> None:
+    """Kill every process of ours that has *variable*, ``NAME=beginning``, in its environment; where ``/proc`` shows it.
+
+    A daemon leaves the group that it was started in, and in a pod it would end with it all the same.
+    """
+    if sys.platform != "linux":
+        return
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        # Processes of others cannot be read, and those that end meanwhile are gone.
+        with contextlib.suppress(OSError):
+            if any(entry.startswith(variable.encode()) for entry in path.read_bytes().split(b"\0")):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def follow(
@@ -206,10 +224,9 @@ def _resident(pid: int) -> int:
     """Return the resident memory of the process and its descendants, in bytes."""
     total = 0
     with contextlib.suppress(OSError, ValueError):
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            total = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            total += sum(map(_resident, map(int, file.read().split())))
+        proc = Path("/proc", str(pid))
+        total = int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        total += sum(map(_resident, map(int, (proc / "task" / str(pid) / "children").read_text().split())))
     return total
 
 

@@ -69,7 +69,7 @@ def translated(action: str, url: str, *, missing: type[StorageError] = StorageEr
         yield
     except FileNotFoundError as exc:
         raise missing(_message(action, url, exc)) from exc
-    except (*_obstore_errors(), OSError, ValueError, NotImplementedError) as exc:
+    except _errors() as exc:
         raise StorageError(_message(action, url, exc)) from exc
 
 
@@ -87,9 +87,10 @@ def keys_below(store: ObjectStore, url: str, prefix: str) -> Iterator[str]:
         yield from (meta["path"] for meta in chunk if meta["path"] != prefix)
 
 
-def _obstore_errors() -> tuple[type[Exception], ...]:
+def _errors() -> tuple[type[Exception], ...]:
     # Evaluated when something was raised: what works without obstore does not import it.
-    return (load_obstore().exceptions.BaseError,) if _Process.loaded else ()
+    own: tuple[type[Exception], ...] = (load_obstore().exceptions.BaseError,) if _Process.loaded else ()
+    return (*own, OSError, ValueError, NotImplementedError)
 
 
 def _message(action: str, url: str, exc: BaseException) -> str:

@@ -136,16 +136,24 @@ def _key(requirements: list[str], identity: str, settings: dict[str, str]) -> st
 
 def _local_content(requirement: str) -> Iterator[tuple[str, int, int]]:
     """Yield names, sizes and times of what a ``name @ file://…`` stands for: it may change under its name."""
-    from packaging.requirements import Requirement  # noqa: PLC0415 - as above
-
-    url = urlsplit(Requirement(requirement).url or "")
-    if url.scheme != "file":
+    path = _local_path(requirement)
+    if path is None:
         return
-    path = Path(url2pathname(url.path))
     for each in sorted([path, *path.rglob("*")] if path.is_dir() else [path]):
         if each.is_file() and "__pycache__" not in each.parts:
             status = each.stat()
             yield str(each.relative_to(path)), status.st_size, status.st_mtime_ns
+
+
+def _local_names(requirements: list[str]) -> list[str]:
+    return [each.partition("@")[0].partition("[")[0].strip() for each in requirements if _local_path(each) is not None]
+
+
+def _local_path(requirement: str) -> Path | None:
+    from packaging.requirements import Requirement  # noqa: PLC0415 - as above
+
+    url = urlsplit(Requirement(requirement).url or "")
+    return Path(url2pathname(url.path)) if url.scheme == "file" else None
 
 
 def _ready(folder: Path) -> Path | None:
@@ -200,7 +208,9 @@ def _install(order: _Order, target: Path) -> tuple[Path, list[str]]:
     order.uv.run("venv", "--no-project", "--allow-existing", *options, str(target), folder=target)
     python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if resolved.strip():
-        order.uv.run("pip", "sync", "-", "--quiet", "--python", str(python), folder=target, given=resolved)
+        # uv would take what it built of a local project before, if only the description of that has not changed.
+        fresh = [f"--refresh-package={name}" for name in _local_names(order.requirements)]
+        order.uv.run("pip", "sync", "-", "--quiet", "--python", str(python), *fresh, folder=target, given=resolved)
     return python, resolved.split("\n")[:-1]
 
 

@@ -32,6 +32,8 @@ class AscendFunction(Generic[P, R]):
     """
 
     __wrapped__: Callable[P, Any]
+    __qualname__: str
+    __module__: str
 
     def __init__(self, function: Callable[P, Any], options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, function)
@@ -81,7 +83,8 @@ class AscendFunction(Generic[P, R]):
     def local(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run here, in this process, as if undecorated; a coroutine function is run to its end."""
         value: Any = self.__wrapped__(*args, **kwargs)
-        return _await(value) if isinstance(value, CoroutineType) else value
+        result: R = _await(value) if isinstance(value, CoroutineType) else value
+        return result
 
     def with_options(self, **options: Any) -> AscendFunction[P, R]:
         """Return the same function with other needs; they go before the decorator's."""
@@ -252,7 +255,7 @@ def _look_up(module: str, qualname: str) -> AscendFunction[Any, Any]:
         found = found.__func__
     if not isinstance(found, AscendFunction):
         msg = f"{module}.{qualname} is not a decorated function"
-        raise AttributeError(msg)
+        raise AttributeError(msg)  # noqa: TRY004 - as if the name were not there
     plain = found.__wrapped__
     return AscendFunction(plain.__func__, {}) if isinstance(plain, MethodType) else found
 

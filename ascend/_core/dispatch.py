@@ -29,13 +29,22 @@ _LINK_SECONDS = 7 * 24 * 3600.0
 class Dispatcher:
     """Knows everything that tasks of one run have in common, and creates their Jobs."""
 
-    def __init__(self, run_id: str, profile: Profile, plugins: Plugins, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        profile: Profile,
+        plugins: Plugins,
+        *,
+        report: Callable[[Task, str], None],
+        note: Callable[[str], None],
+    ) -> None:
         self.cluster: Cluster = plugins.cluster(profile.cluster, profile)
         self.serializer: Serializer = plugins.serializer(profile.serializer)
         self.source = SourceTracker()
         self._run_id = run_id
         self._profile = profile
         self._plugins = plugins
+        self._report = report
         self._note = note
         self._storage = plugins.storage(profile.storage, profile) if profile.storage else None
         self._builders: dict[str, ImageBuilder] = {}
@@ -63,7 +72,7 @@ class Dispatcher:
         """Take the task of *entry* the whole way; *about_to_create* is told before events can come."""
         task = entry.task
         image = self._image(entry)
-        entry.future.mark("pack")
+        self._begin(entry, "pack")
         manifest = job_manifest(
             task,
             image=image,
@@ -84,8 +93,12 @@ class Dispatcher:
         storage = self._needed_storage(entry.task)
         return storage.get(f"{job_prefix(entry.task)}/outcome")
 
+    def _begin(self, entry: Entry, phase: str) -> None:
+        entry.future.mark(phase)
+        self._report(entry.task, phase)
+
     def _create(self, entry: Entry, manifest: Manifest, about_to_create: Callable[[Entry], None]) -> None:
-        entry.future.mark("start")
+        self._begin(entry, "start")
         about_to_create(entry)
         self.cluster.create_job(manifest)
 
@@ -94,7 +107,7 @@ class Dispatcher:
         image = needs.base_image or default_image()
         if not needs.requirements:
             return image
-        entry.future.mark("environment")
+        self._begin(entry, "environment")
         name = needs.image_builder or self.cluster.traits.image_builder
         with self._guard:
             builder = self._builders.get(name)
@@ -119,7 +132,8 @@ class Dispatcher:
             entry.stored = True
             storage.put(f"{prefix}/call", packed.parts)
             variables["ASCEND_CALL_URL"] = storage.sign(f"{prefix}/call", "GET", lifetime=_LINK_SECONDS)
-        if (storage := self.storage) is not None:
+        if self.storage is not None:
+            storage = self.storage
             variables["ASCEND_OUTCOME_URL"] = storage.sign(f"{prefix}/outcome", "PUT", lifetime=_LINK_SECONDS)
         return Delivery(self._runner, variables)
 

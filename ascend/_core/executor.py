@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from functools import partial
 from itertools import islice
 from time import monotonic
@@ -82,15 +82,12 @@ class AscendExecutor(Executor):
             for name, value in locals().items()
             if name not in {"self", "profile", "plugins", "initializer", "initargs", "unknown", "__class__"}
         }
-        if initializer is not None and not callable(initializer):
-            msg = "initializer must be a callable"
-            raise TypeError(msg)
         arguments = {name: value for name, value in given.items() if value is not None} | unknown
         settings = load_profile(profile, arguments=arguments)
         self._run = Run(settings, Plugins.load(settings, plugins), make_display(settings.progress))
         self._needs = settings.needs
         self._overrides = Needs()
-        self._initializer = (initializer, initargs) if initializer is not None else None
+        self._initializer = None if initializer is None else (_checked(initializer), initargs)
         # Views share it: the run goes on until the last of them is gone, and then ends when its work is done.
         self._keeper = _Keeper()
         weakref.finalize(self._keeper, self._run.shutdown, wait=False).atexit = False
@@ -135,7 +132,7 @@ class AscendExecutor(Executor):
         """
         check_map(chunksize, buffersize)
         deadline = None if timeout is None else monotonic() + timeout
-        calls = zip(*iterables)
+        calls = zip(*iterables, strict=False)
         name = _name_of(fn)
         if chunksize > 1:
             batches = batched(calls, chunksize)
@@ -156,7 +153,7 @@ class AscendExecutor(Executor):
         """
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view._overrides = check_needs(options).over(self._overrides)  # noqa: SLF001 - our own class
+        view._overrides = check_needs(options).over(self._overrides)
         return view
 
     def explain(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> CallReport:
@@ -167,9 +164,7 @@ class AscendExecutor(Executor):
         def dumps(fn: Any, args: Any, kwargs: Any) -> tuple[bytes, list[memoryview]]:
             return pickle_call(Call(fn, args, kwargs, call.initializer), dispatcher.serializer)
 
-        return explain_call(
-            fn, args, kwargs, needs=self._needs_of(fn), source=dispatcher.source.current(), dumps=dumps
-        )
+        return explain_call(fn, args, kwargs, needs=self._needs_of(fn), source=dispatcher.source.current(), dumps=dumps)
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         """Wait for all tasks; after Ctrl-C stop them instead."""
@@ -177,7 +172,12 @@ class AscendExecutor(Executor):
         self._run.shutdown(wait=True, cancel_futures=interrupted, kill=interrupted)
 
     def _submit(
-        self, fn: Callable[..., R], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str = "", group: str | None = None
+        self,
+        fn: Callable[..., R],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        name: str = "",
+        group: str | None = None,
     ) -> AscendFuture[R]:
         call = Call(fn, args, kwargs, self._initializer)
         return self._run.submit(call, self._needs_of(fn), name or _name_of(fn), group)
@@ -190,7 +190,12 @@ class AscendExecutor(Executor):
         return self._overrides.over(below)
 
     def _results(
-        self, fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]], name: str, deadline: float | None, buffersize: int | None
+        self,
+        fn: Callable[..., Any],
+        calls: Iterable[tuple[Any, ...]],
+        name: str,
+        deadline: float | None,
+        buffersize: int | None,
     ) -> Iterator[Any]:
         group = f"{name}-{id(calls):x}"
         source = iter(calls)
@@ -198,13 +203,20 @@ class AscendExecutor(Executor):
         def submit(count: int | None) -> Iterator[AscendFuture[Any]]:
             return (self._submit(fn, args, {}, name, group) for args in islice(source, count))
 
-        futures = deque(submit(buffersize))
+        futures: deque[Future[Any]] = deque(submit(buffersize))
         self._run.display.group(group, len(futures) if buffersize is None else None)
         return results_of(futures, deadline, refill=partial(submit, 1 if buffersize is not None else 0))
 
 
 class _Keeper:
     """Lives as long as an executor or a view on it."""
+
+
+def _checked(initializer: object) -> Any:
+    if not callable(initializer):
+        msg = "initializer must be a callable"
+        raise TypeError(msg)
+    return initializer
 
 
 def _name_of(fn: Callable[..., Any]) -> str:

@@ -116,6 +116,7 @@ class AscendFuture(Future[T]):
             notify, self._notified = not self._notified, True
             let_go, self._let_go = not self._let_go, True
         if notify:
+            self._end()
             # Future.cancel leaves waking up `wait` and `as_completed` to a worker, and a pending task has none.
             super().set_running_or_notify_cancel()
         if let_go:
@@ -155,9 +156,7 @@ class AscendFuture(Future[T]):
 
     def settle(self, value: T | None, exception: BaseException | None) -> bool:
         """Give the future its end; false if it has one."""
-        self._ended_at = time()
-        if self._output is not None:
-            self._output.end()
+        self._end()
         try:
             if exception is None:
                 self.set_result(value)  # type: ignore[arg-type] # without an exception there is a value
@@ -166,6 +165,12 @@ class AscendFuture(Future[T]):
         except InvalidStateError:
             return False
         return True
+
+    def _end(self) -> None:
+        if self._ended_at is None:
+            self._ended_at = time()
+        if self._output is not None:
+            self._output.end()
 
 
 def _ending(future: AscendFuture[Any]) -> str:

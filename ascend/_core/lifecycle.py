@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+
+# Registers its own end first, so that it comes after ours: our threads are needed until then.
+import concurrent.futures.thread  # noqa: F401
 import os
 import sys
 import threading

@@ -61,7 +61,7 @@ def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeT
             "ttlSecondsAfterFinished": 900,
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": dict(labels)},
                 "spec": _pod(task, image, delivery, node_type),
             },
         },
@@ -127,14 +127,18 @@ def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType |
 
 
 def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
-    plain = {"PYTHONUNBUFFERED": "1", **(task.needs.env or {}), **delivery.variables, "ASCEND_TASK_ID": task.id}
+    secrets = {
+        name: {"valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}
+        for name, secret in (task.needs.secrets or {}).items()
+    }
+    ours = {**delivery.variables, "ASCEND_TASK_ID": task.id}
     if task.needs.timeout is not None:
-        plain["ASCEND_TIMEOUT"] = f"{task.needs.timeout:g}"
-    variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in plain.items()]
-    for name, secret in (task.needs.secrets or {}).items():
-        reference = {"secretKeyRef": {"name": secret.name, "key": secret.key}}
-        variables.append({"name": name, "valueFrom": reference})
-    return variables
+        ours["ASCEND_TASK_TIMEOUT"] = str(task.needs.timeout)
+    # The kubelet replaces $(NAME), and takes $$ for a plain $.
+    env = {"PYTHONUNBUFFERED": "1", **(task.needs.env or {})}
+    plain: dict[str, Any] = {name: {"value": value.replace("$", "$$")} for name, value in env.items()}
+    fixed = {name: {"value": value} for name, value in ours.items()}
+    return [{"name": name, **source} for name, source in {**plain, **secrets, **fixed}.items()]
 
 
 def _resources(task: Task, node_type: NodeType | None) -> dict[str, Any]:

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 
-def check_map(chunksize: int, buffersize: int | None) -> None:
+def check_map(chunksize: int, buffersize: object) -> None:
     if chunksize < 1:
         msg = f"chunksize must be >= 1, not {chunksize}"
         raise ValueError(msg)
-    if buffersize is not None and not isinstance(buffersize, int):
+    if buffersize is None:
+        return
+    if not isinstance(buffersize, int):
         msg = "buffersize must be an integer or None"
         raise TypeError(msg)
-    if buffersize is not None and buffersize < 1:
+    if buffersize < 1:
         msg = "buffersize must be None or > 0"
         raise ValueError(msg)
 

@@ -49,24 +49,28 @@ def outcome_of(
 
     Nothing is unpickled whose digest is not the one in the receipt.
     """
-    if not status.receipt:
-        return Outcome(exception=_death(task, status, last_lines))
     try:
         fields, start = wire.read_head(wire.RECEIPT, status.receipt)
-    except wire.FormatError:
-        # Kubernetes puts the end of the log where a process leaves no message.
+        _check_receipt(fields)
+    except (wire.FormatError, KeyError, ValueError):
+        # A process that dies leaves none; Kubernetes puts the end of the log in its place.
         return Outcome(exception=_death(task, status, last_lines))
     body = status.receipt[start:]
     if fields["status"] == "failed":
         return Outcome(exception=_failure(task, fields["kind"], body.decode(errors="replace")))
+    return _read(task, fields, fetch if fields["where"] == "storage" else lambda: wire.unpack_inline(body), serializer)
+
+
+def _read(task: Task, fields: dict[str, str], fetch: Callable[[], memoryview], serializer: Serializer) -> Outcome:
+    """Return the value or exception that the receipt announces."""
     times = tuple(float(moment) for moment in fields["times"].split(","))
     stored = fields["where"] == "storage"
     try:
-        data = fetch() if stored else wire.unpack_inline(body)
-        head, parts = wire.check(data, fields["digest"])
+        head, parts = wire.check(fetch(), fields["digest"])
         if head["python"] != wire.python_minor():
-            message = f"the answer of {task.function} was pickled by Python {head['python']}, here is {wire.python_minor()}"
-            return Outcome(exception=VersionMismatchError(message, task_id=task.id), times=times, stored=stored)
+            there, here = head["python"], wire.python_minor()
+            message = f"the answer of {task.function} was pickled by Python {there}, and here is {here}"
+            raise VersionMismatchError(message, task_id=task.id)  # noqa: TRY301 - it is one of the ways in which reading fails
         loaded = serializer.loads(parts[0], parts[1:])
     except AscendError as exc:
         return Outcome(exception=exc, times=times, stored=stored)
@@ -75,6 +79,16 @@ def outcome_of(
     if fields["status"] == "value":
         return Outcome(value=loaded, times=times, stored=stored)
     return Outcome(exception=_exception(task, loaded, serializer), times=times, stored=stored)
+
+
+def _check_receipt(fields: dict[str, str]) -> None:
+    """Raise `KeyError` or `ValueError` if a receipt does not say all that its status promises."""
+    if fields["status"] == "failed":
+        fields["kind"]
+        return
+    for name in ("digest", "where", "size"):
+        fields[name]
+    [float(moment) for moment in fields["times"].split(",")]
 
 
 def _exception(task: Task, row: tuple[str, str, str, bytes | None, str], serializer: Serializer) -> BaseException:
@@ -110,9 +124,8 @@ def _attach_traceback(exc: BaseException, text: str) -> None:
         seen.add(id(exc))
         exc = exc.__cause__
     if exc.__cause__ is None:
-        context = exc.__context__
-        exc.__cause__ = _RemoteTraceback(f'\n"""\n{text}"""')
-        exc.__context__ = context
+        # typeshed takes the argument for a traceback; the class is made for its text.
+        exc.__cause__ = _RemoteTraceback(f'\n"""\n{text}"""')  # type: ignore[arg-type]
 
 
 def _failure(task: Task, kind: str, message: str) -> AscendError:

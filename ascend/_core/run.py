@@ -13,9 +13,10 @@ import secrets
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ascend._core import lifecycle
 from ascend._core.dispatch import Dispatcher
@@ -27,6 +28,8 @@ from ascend.errors import InitializerError
 from ascend.model import Task, TaskEvent
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ascend._core.bundle import Call
     from ascend._core.plugins import Plugins
     from ascend._core.progress import Display
@@ -45,8 +48,8 @@ class Run:
         self.profile = profile
         self.display = display
         self.broken: str | None = None
-        self.dispatcher = Dispatcher(self.id, profile, plugins, display.note)
         self._plugins = plugins
+        self.dispatcher = Dispatcher(self.id, profile, plugins, report=self._report, note=display.note)
         self._watcher = Watcher(self.dispatcher, display, report=self._report, ended=self._ended)
         self._dispatchers = ThreadPoolExecutor(_DISPATCH_THREADS, thread_name_prefix="ascend-dispatch")
         self._parallel = profile.max_parallel or self.dispatcher.cluster.traits.parallel
@@ -68,7 +71,7 @@ class Run:
             self._check_open()
             self._queue[task.job_name] = Entry(task, future, output, call)
         self.display.submitted(task, group)
-        future.add_done_callback(self._report_end)
+        future.add_done_callback(partial(self._report_end, task))
         self._fill()
         return future
 
@@ -100,8 +103,8 @@ class Run:
         for entry in (*self._queue.values(), *self._running.values()):
             future = entry.future
             # Waiters and locks are the parent's threads'.
-            future._condition = threading.Condition()  # type: ignore[misc] # noqa: SLF001
-            future._waiters = []  # type: ignore[attr-defined] # noqa: SLF001
+            future._condition = threading.Condition()  # noqa: SLF001
+            future._waiters = []  # noqa: SLF001
             future._done_callbacks = []  # type: ignore[attr-defined] # noqa: SLF001
             if not future.done():
                 future.set_exception(RuntimeError(error))
@@ -177,7 +180,6 @@ class Run:
             if entry.future.done():
                 self._ended(entry)
                 return
-            self._report(entry.task, "dispatch")
             self.dispatcher.dispatch(entry, self._watcher.track)
             if entry.killed or entry.future.cancelled():
                 self.dispatcher.cluster.delete_job(entry.task.job_name)
@@ -195,14 +197,13 @@ class Run:
         self.display.phase(task, phase)
         self._plugins.task_event(TaskEvent(task, phase, time()))
 
-    def _report_end(self, future: AscendFuture[Any]) -> None:
-        task = future._task  # noqa: SLF001 - the future is ours
-        if task is None:
-            return
+    def _report_end(self, task: Task, future: Future[Any]) -> None:
         exception = None if future.cancelled() else future.exception()
         if isinstance(exception, InitializerError):
             self._break(exception)
-        outcome = "cancelled" if future.cancelled() else "succeeded" if exception is None else "failed"
+        outcome: Literal["succeeded", "failed", "cancelled"] = "succeeded" if exception is None else "failed"
+        if future.cancelled():
+            outcome = "cancelled"
         self.display.finished(task, outcome)
         self._plugins.task_event(TaskEvent(task, outcome, time()))
 

@@ -57,15 +57,20 @@ class Watcher:
         self._guard = threading.Lock()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._watch, name="ascend-watcher", daemon=True)
-        self._settlers = ThreadPoolExecutor(_SETTLING_THREADS, thread_name_prefix="ascend-settle")
+        self._own = threading.local()
+        self._settlers = ThreadPoolExecutor(
+            _SETTLING_THREADS, thread_name_prefix="ascend-settle", initializer=self._mark_thread
+        )
 
     def start(self) -> None:
         self._thread.start()
 
     def is_own_thread(self) -> bool:
         """Tell whether this is a thread of the watcher: one that must not wait for the watcher."""
-        current = threading.current_thread()
-        return current is self._thread or current.name.startswith("ascend-settle")
+        return getattr(self._own, "marked", False)
+
+    def _mark_thread(self) -> None:
+        self._own.marked = True
 
     def close(self, *, wait: bool) -> None:
         """End the threads after the cluster was closed."""
@@ -97,6 +102,7 @@ class Watcher:
         entry.future.settle(None, TaskKilledError(message, task_id=entry.task.id))
 
     def _watch(self) -> None:
+        self._mark_thread()
         try:
             for event in self._dispatcher.cluster.watch():
                 self._observe(event)
@@ -132,17 +138,21 @@ class Watcher:
     def _write(self, entry: Entry, lines: tuple[str, ...]) -> None:
         entry.output.add(lines)
         if entry.task.needs.stream_logs is not False:
-            label = entry.task.function if len(self._entries) > 1 else None
+            label = f"{entry.task.function}#{entry.task.id.rpartition('-')[2]}" if len(self._entries) > 1 else None
             self._display.lines(label, [displayed(line) for line in lines])
 
     def _settle(self, entry: Entry, status: JobStatus) -> None:
-        outcome = outcome_of(
-            entry.task,
-            status,
-            entry.output.tail(_QUOTED_LINES),
-            lambda: self._dispatcher.fetch_outcome(entry),
-            self._dispatcher.serializer,
-        )
+        try:
+            outcome = outcome_of(
+                entry.task,
+                status,
+                entry.output.tail(_QUOTED_LINES),
+                lambda: self._dispatcher.fetch_outcome(entry),
+                self._dispatcher.serializer,
+            )
+        except BaseException as exc:  # noqa: BLE001 - a fault here is this task's end, and never a future that hangs
+            self._settle_with(entry, exc)
+            return
         for phase, moment in zip(("load", "run", "return"), outcome.times, strict=False):
             entry.future.mark(phase, moment)
         self._finish(entry)

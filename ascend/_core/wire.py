@@ -78,19 +78,27 @@ def read_head(kind: str, data: memoryview | bytes) -> tuple[dict[str, str], int]
     if end < 0:
         msg = f"the head of this {kind} does not end"
         raise FormatError(msg)
-    lines = start[:end].decode().split("\n")[1:]
-    return dict(line.split(": ", 1) for line in lines), end + 2
+    lines = start[:end].decode(errors="replace").split("\n")[1:]
+    fields = {}
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        if not colon:
+            msg = f"the head of this {kind} has a line without a name: {line!r}"
+            raise FormatError(msg)
+        fields[name] = value
+    return fields, end + 2
 
 
 def frame(payload: bytes, buffers: Sequence[memoryview], versions: dict[str, str]) -> list[bytes | memoryview]:
     """Return the parts of a bundle, head first; the buffers are not copied."""
     body: list[bytes | memoryview] = []
     digest = hashlib.sha256()
-    for part in (payload, *buffers):
-        for piece in (part, bytes(-len(part) % _ALIGNMENT)):
-            digest.update(piece)
-            body.append(piece)
-    sizes = ",".join(str(len(part)) for part in (payload, *buffers))
+    parts: tuple[bytes | memoryview, ...] = (payload, *buffers)
+    for part in parts:
+        body += (part, bytes(-len(part) % _ALIGNMENT))
+    for piece in body:
+        digest.update(piece)
+    sizes = ",".join(str(len(part)) for part in parts)
     fields = {**versions, "sizes": sizes, "sha256": digest.hexdigest()}
     # The filler aligns the body.
     length = len(write_head(BUNDLE, {**fields, "filler": ""}))
@@ -172,21 +180,34 @@ def restore_exception(rows: list[tuple[Any, ...]]) -> BaseException:
 
 
 def _recipe(exc: BaseException, index: Any) -> tuple[Any, ...]:
+    """Return class, args, attributes, members of a group, and the exception itself if it must be pickled as such."""
     cls = type(exc)
     # A class that brings its own __reduce__ knows best.
     owner = next(base for base in cls.__mro__ if "__reduce__" in vars(base) or "__reduce_ex__" in vars(base))
     if owner.__module__ != "builtins":
         return (None, None, None, None, exc)
-    _, args, *state = exc.__reduce__()  # type: ignore[misc] # the built-in ones return a tuple
+    reduced: Any = exc.__reduce__()
+    _, args, *rest = reduced
+    state = {**_slots(exc), **(rest[0] if rest and rest[0] else {})}
     if isinstance(exc, BaseExceptionGroup):
-        return (cls, (exc.message,), *(state or [None]), [index(member) for member in exc.exceptions], None)
-    return (cls, args, *(state or [None]), None, None)
+        return (cls, (exc.message,), state, [index(member) for member in exc.exceptions], None)
+    return (cls, args, state, None, None)
 
 
-def _make(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any] | None) -> BaseException:
-    native: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+def _slots(exc: BaseException) -> dict[str, Any]:
+    found = {}
+    for base in type(exc).__mro__:
+        names = vars(base).get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            if hasattr(exc, name) and name not in {"__dict__", "__weakref__"}:
+                found[name] = getattr(exc, name)
+    return found
+
+
+def _make(cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    bases = (base for base in cls.__mro__ if issubclass(base, BaseException))
+    native: Any = next(base for base in bases if base.__module__ == "builtins")
     exc: BaseException = native.__new__(cls, *args)
     native.__init__(exc, *args)
-    if state:
-        exc.__setstate__(state)
+    exc.__setstate__(state)
     return exc

@@ -53,7 +53,12 @@ def _run(command: list[str], folder: Path) -> None:
         # apt-get fetches as another user unless told that it is one already.
         sandbox = ["-o", "APT::Sandbox::User=root"] if command[0] == "apt-get" else []
         subprocess.run(
-            [*command, *sandbox], cwd=folder, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+            [*command, *sandbox],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "LC_ALL": "C"},
         )
     except OSError as error:
         raise SuiteMissingError(_advice(str(error))) from error

@@ -1,0 +1,1 @@
+"""Nimbus, an invented cloud: hooks for the client, a transport for the pod."""
