@@ -60,7 +60,9 @@ check-types:
 	$(call say,types: mypy strict)
 	@$(BIN)/mypy --python-executable $(BIN)/python
 	@for plugin in plugins/*/pyproject.toml; do test -e "$$plugin" || continue; \
-	  name=$$(basename "$$(dirname "$$plugin")"); $(BIN)/mypy --python-executable $(BIN)/python -p "$${name//-/_}"; done
+	  folder=$$(dirname "$$plugin"); name=$$(basename "$$folder"); \
+	  (cd "$$folder"; "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" --python-executable "$(CURDIR)/$(BIN)/python" \
+	    "$${name//-/_}"); done
 	$(call say,types: pyright)
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	$(call say,types: pyright on the public surface)

@@ -45,11 +45,10 @@ def grid() -> list[Point]:
 def score(point: Point) -> Score:
     """Return how well *point* does in cross-validation."""
     # Not installed here, but where it runs.
-    from sklearn.datasets import load_digits  # type: ignore[import-not-found] # noqa: PLC0415
-    from sklearn.model_selection import cross_val_score  # type: ignore[import-not-found] # noqa: PLC0415
+    from sklearn.model_selection import cross_val_score  # pyright: ignore[reportMissingImports] # noqa: PLC0415
 
     started = perf_counter()
-    images, labels = load_digits(return_X_y=True)
+    images, labels = _digits()
     accuracies = cross_val_score(_model(point), images, labels, cv=3)
     return Score(point, float(accuracies.mean()), float(accuracies.std()), perf_counter() - started)
 
@@ -59,10 +58,9 @@ def examine(point: Point) -> Exam:
     """Train with *point* on three quarters of the digits, and return how that does on the last quarter."""
     from collections import Counter  # noqa: PLC0415 - the client does not need it
 
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - as in score
-    from sklearn.model_selection import train_test_split  # noqa: PLC0415 - as in score
+    from sklearn.model_selection import train_test_split  # pyright: ignore[reportMissingImports] # noqa: PLC0415
 
-    images, labels = load_digits(return_X_y=True)
+    images, labels = _digits()
     known, unseen, names, truths = train_test_split(images, labels, test_size=0.25, random_state=0)
     answers = _model(point).fit(known, names).predict(unseen)
     pairs = Counter((int(truth), int(answer)) for truth, answer in zip(truths, answers, strict=True) if truth != answer)
@@ -72,15 +70,19 @@ def examine(point: Point) -> Exam:
 
 def learn_only(digit: int) -> float:
     """Train with one digit only, which no classifier takes: this is what fails."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - as in score
-
-    images, labels = load_digits(return_X_y=True)
+    images, labels = _digits()
     mine = labels == digit
     model = _model(grid()[0]).fit(images[mine], labels[mine])
     return float(model.score(images, labels))
 
 
+def _digits() -> Any:
+    from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports] # noqa: PLC0415
+
+    return load_digits(return_X_y=True)
+
+
 def _model(point: Point) -> Any:
-    from sklearn.svm import SVC  # type: ignore[import-not-found] # noqa: PLC0415 - as in score
+    from sklearn.svm import SVC  # pyright: ignore[reportMissingImports] # noqa: PLC0415
 
     return SVC(C=point.c, gamma=point.gamma)

@@ -176,11 +176,16 @@ class JobOutput:
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """Something happened to a task; *phase* is a name of the timeline, or ``succeeded``, ``failed``, ``cancelled``."""
+    """Something happened to a task at a Unix time.
+
+    *phase* is a name of the timeline, which began, or ``succeeded``, ``failed`` or ``cancelled``; then *timeline* is
+    complete, and until then `None`.
+    """
 
     task: Task
     phase: str
     at: float
+    timeline: Timeline | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,19 +27,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from _thread import allocate_lock, get_ident, start_new_thread
 
-from ascend._core import wire
+from ascend._core import guard, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
+    from typing import Any
 
 __all__ = ["main"]
-
-_CLIENT_CHECK = 2.0
-_EXIT_GRACE = 10.0
 
 
 class _Failure(Exception):  # noqa: N818 - it becomes a receipt, nobody catches it as an error
@@ -60,22 +56,22 @@ def main() -> None:
     _prepare_process()
     receipt = settings["ASCEND_RECEIPT"]
     try:
-        _guard_client(settings)
+        guard.guard_client(settings)
         call, serializer = _load_call(settings)
         times.append(time.time())
-        with _TimeGuard(settings, receipt):
+        with guard.TimeGuard(settings, receipt):
             status, value = _run(call)
         times.append(time.time())
         _deliver(settings, _pack(status, value, serializer), times)
     except _Failure as failure:
         # The name of a file may hold what UTF-8 has no bytes for.
         message = failure.message.encode(errors="backslashreplace")
-        _write_receipt(receipt, {"status": "failed", "kind": failure.kind}, message)
+        wire.write_receipt(receipt, {"status": "failed", "kind": failure.kind}, message)
         if len(message) > wire.INLINE_OUTCOME:
             # The receipt holds the end of it only.
             sys.stderr.buffer.write(message + b"\n")
-        _leave(failure.exit_code)
-    _leave(0)
+        guard.leave(failure.exit_code)
+    guard.leave(0)
 
 
 def _prepare_process() -> None:
@@ -89,82 +85,7 @@ def _prepare_process() -> None:
         import signal  # noqa: PLC0415
 
         # The kernel has no default action for process 1 of a container.
-        signal.signal(signal.SIGTERM, lambda *_: _flush_and_exit(143))
-
-
-def _guard_client(settings: dict[str, str]) -> None:
-    if settings.get("ASCEND_LIFELINE") != "stdin":
-        return
-    lifeline = os.dup(0)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    start_new_thread(_watch_client, (lifeline, settings))
-
-
-def _watch_client(lifeline: int, settings: dict[str, str]) -> None:
-    parent = os.getppid()
-    if os.name == "posix":
-        import select  # noqa: PLC0415
-
-        # A forked sibling of ours may hold the other end open: a new parent tells as well.
-        while os.getppid() == parent and not select.select([lifeline], [], [], _CLIENT_CHECK)[0]:
-            pass
-    else:
-        os.read(lifeline, 1)
-    if "ASCEND_CLIENT_DIR" in settings:
-        import shutil  # noqa: PLC0415
-
-        # Nobody is left to tell, and the other tasks of the run do the same.
-        shutil.rmtree(settings["ASCEND_CLIENT_DIR"], ignore_errors=True)
-    _kill_escaped(f"ASCEND_TASK_ID={settings['ASCEND_TASK_ID']}".encode())
-    if os.name == "posix":
-        os.killpg(os.getpgrp(), 9)
-    os._exit(1)
-
-
-def _kill_escaped(variable: bytes) -> None:
-    """Kill what the task started and what left its process group, told by its environment."""
-    if sys.platform != "linux":
-        return
-    for name in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{name}/environ", "rb") as file:
-                if name.isdigit() and int(name) != os.getpid() and variable in file.read().split(b"\0"):
-                    os.kill(int(name), 9)
-        except OSError:
-            # It is not a process, not ours, or gone.
-            continue
-
-
-class _TimeGuard:
-    """Ends the process when the function runs too long; says where it was."""
-
-    def __init__(self, settings: dict[str, str], receipt: str) -> None:
-        self._timeout = float(settings.get("ASCEND_TASK_TIMEOUT", "0"))
-        self._receipt = receipt
-        self._running = allocate_lock()
-        self._thread = get_ident()
-
-    def __enter__(self) -> None:
-        self._running.acquire()
-        if self._timeout:
-            start_new_thread(self._watch, ())
-
-    def __exit__(self, *_: object) -> None:
-        self._running.release()
-
-    def _watch(self) -> None:
-        if self._running.acquire(timeout=self._timeout):
-            self._running.release()
-            return
-        import traceback  # noqa: PLC0415
-
-        sys.stderr.write(f"ascend: stopped after {self._timeout:g} s; this is where it was:\n")
-        traceback.print_stack(sys._current_frames()[self._thread])  # noqa: SLF001 - documented, for debuggers
-        message = f"it ran longer than {self._timeout:g} s"
-        _write_receipt(self._receipt, {"status": "failed", "kind": "timeout"}, message.encode())
-        _flush_and_exit(wire.EXIT_TIMEOUT)
+        signal.signal(signal.SIGTERM, lambda *_: guard.flush_and_exit(143))
 
 
 def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
@@ -290,7 +211,7 @@ def _deliver(settings: dict[str, str], outcome: tuple[str, list[bytes | memoryvi
     receipt = settings["ASCEND_RECEIPT"]
     inline = wire.pack_inline(parts) if size <= 8 * wire.INLINE_OUTCOME else b""
     if inline and len(inline) <= wire.INLINE_OUTCOME:
-        _write_receipt(receipt, {**fields, "where": "inline"}, inline)
+        wire.write_receipt(receipt, {**fields, "where": "inline"}, inline)
         return
     url = settings.get("ASCEND_OUTCOME_URL")
     if url is None:
@@ -302,16 +223,7 @@ def _deliver(settings: dict[str, str], outcome: tuple[str, list[bytes | memoryvi
         _transport(url).write(url, parts)
     except OSError as exc:
         raise _Failure("storage", wire.EXIT_STORAGE, f"the answer could not be stored: {exc}") from exc
-    _write_receipt(receipt, {**fields, "where": "storage"}, b"")
-
-
-def _write_receipt(path: str, fields: dict[str, str], body: bytes) -> None:
-    head = wire.write_head(wire.RECEIPT, fields)
-    if fields["status"] == "failed":
-        # The end of a traceback says more than its beginning.
-        body = body[-(wire.RECEIPT_LIMIT - len(head)) :]
-    with open(path, "wb") as file:
-        file.write(head + body)
+    wire.write_receipt(receipt, {**fields, "where": "storage"}, b"")
 
 
 def _versions(serializer: str) -> dict[str, str]:
@@ -324,94 +236,6 @@ def _versions(serializer: str) -> dict[str, str]:
         "cloudpickle": getattr(cloudpickle, "__version__", "unused"),
         "ascend": ascend.__version__,
     }
-
-
-class _FileTransport:
-    """Reads and writes ``file://`` URLs."""
-
-    @staticmethod
-    def read(url: str) -> bytearray:
-        with open(_path_of(url), "rb", buffering=0) as file:
-            data = bytearray(os.fstat(file.fileno()).st_size)
-            view = memoryview(data)
-            while view and (count := file.readinto(view)):
-                view = view[count:]
-        if view:
-            msg = f"the file became shorter while it was read: {url}"
-            raise OSError(msg)
-        return data
-
-    @staticmethod
-    def write(url: str, buffers: Sequence[bytes | memoryview]) -> None:
-        path = _path_of(url)
-        partial = f"{path}.{os.getpid()}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(partial, "wb", buffering=0) as file:
-            for buffer in buffers:
-                view = memoryview(buffer)
-                while view:
-                    view = view[file.write(view) :]
-        os.replace(partial, path)
-
-
-class _HttpTransport:
-    """Reads and writes signed ``http://`` and ``https://`` URLs."""
-
-    @staticmethod
-    def read(url: str) -> bytearray:
-        from http.client import HTTPException  # noqa: PLC0415
-        from urllib.request import urlopen  # noqa: PLC0415
-
-        try:
-            with urlopen(url, timeout=60) as response:
-                if "Content-Length" not in response.headers:
-                    return bytearray(response.read())
-                data = bytearray(int(response.headers["Content-Length"]))
-                view = memoryview(data)
-                while view and (count := response.readinto(view)):
-                    view = view[count:]
-        except HTTPException as exc:
-            raise OSError(repr(exc)) from exc
-        if view:
-            msg = f"the connection broke off {len(view):,} bytes before the end"
-            raise OSError(msg)
-        return data
-
-    @staticmethod
-    def write(url: str, buffers: Sequence[Any]) -> None:
-        from http.client import HTTPException  # noqa: PLC0415
-        from urllib.request import Request, urlopen  # noqa: PLC0415
-
-        length = str(sum(len(buffer) for buffer in buffers))
-        headers = {
-            "Content-Length": length,
-            "Content-Type": "application/octet-stream",
-            # Azure refuses a PUT without it; the others ignore it.
-            "x-ms-blob-type": "BlockBlob",
-        }
-        request = Request(url, data=iter(buffers), method="PUT", headers=headers)
-        try:
-            with urlopen(request, timeout=600):
-                pass
-        except HTTPException as exc:
-            raise OSError(repr(exc)) from exc
-
-
-def _path_of(url: str) -> str:
-    from urllib.parse import unquote  # noqa: PLC0415
-
-    path = unquote(url.removeprefix("file://"))
-    # file:///C:/folder is how Windows writes it.
-    return path[1:] if os.name == "nt" else path
-
-
-def _transport(url: str) -> Any:
-    scheme = url.split(":", 1)[0]
-    if scheme == "file":
-        return _FileTransport
-    if scheme in {"http", "https"}:
-        return _HttpTransport
-    return _entry_point("ascend.transports", scheme)
 
 
 class _Cloudpickle:
@@ -441,49 +265,26 @@ class _Cloudpickle:
 
 
 def _serializer(name: str) -> Any:
-    return _Cloudpickle if name == "cloudpickle" else _entry_point("ascend.serializers", name)
+    if name == "cloudpickle":
+        return _Cloudpickle
+    from ascend._core.transport import entry_point  # noqa: PLC0415
+
+    try:
+        return entry_point("ascend.serializers", name)
+    except LookupError as exc:
+        raise _Failure("load", wire.EXIT_LOAD, str(exc)) from exc
 
 
-def _entry_point(group: str, name: str) -> Any:
-    from importlib.metadata import entry_points  # noqa: PLC0415
+def _transport(url: str) -> Any:
+    from ascend._core.transport import transport_of  # noqa: PLC0415
 
-    for entry_point in entry_points(group=group, name=name):
-        return entry_point.load()
-    message = (
-        f"nothing installed here serves {name!r} in the entry point group {group!r}: "
-        "add the plugin that does to the task's requirements or to its image"
-    )
-    raise _Failure("load", wire.EXIT_LOAD, message)
+    try:
+        return transport_of(url)
+    except LookupError as exc:
+        raise _Failure("load", wire.EXIT_LOAD, str(exc)) from exc
 
 
 def _traceback(exc: BaseException) -> str:
     import traceback  # noqa: PLC0415
 
     return "".join(traceback.format_exception(exc))
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process in good order, but do not wait for what the function left running."""
-    start_new_thread(_exit_after, (_EXIT_GRACE, code))
-    threading = sys.modules.get("threading")
-    if threading is not None and any(not thread.daemon for thread in threading.enumerate()[1:]):
-        import atexit  # noqa: PLC0415
-
-        atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter would do, but for waiting for those threads
-        _flush_and_exit(code)
-    sys.exit(code)
-
-
-def _exit_after(seconds: float, code: int) -> None:
-    time.sleep(seconds)
-    os._exit(code)
-
-
-def _flush_and_exit(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    if "ctypes" in sys.modules and os.name == "posix":
-        import ctypes  # noqa: PLC0415
-
-        ctypes.CDLL(None).fflush(None)
-    os._exit(code)

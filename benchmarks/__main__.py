@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import array, call, imports, pending, rate, soak
 from benchmarks.measure import FULL, QUICK, Options, Table, document, machine
+from benchmarks.report import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +46,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _measure(names: list[str], options: Options) -> dict[str, list[Table]]:
-    # Here, since processes of single benchmarks import this package too.
-    from benchmarks.report import show
-
     facts = machine()
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     print(

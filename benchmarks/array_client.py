@@ -11,36 +11,38 @@ import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from benchmarks.peers import peak
 
 
-def receive(array):
+def receive(array: Any) -> int:
     _print_peak_at_exit()
     return int(array[0]) + int(array[-1])
 
 
-def make(items):
+def make(items: int) -> Any:
     import numpy as np
 
     _print_peak_at_exit()
     return np.ones(items)
 
 
-def _print_peak_at_exit():
+def _print_peak_at_exit() -> None:
     # At the end, since the answer is pickled after the function returned. By path: the task cannot import this folder.
     import atexit
-    import os
+    from pathlib import Path
 
-    def show():
-        if os.path.exists("/proc/self/status"):
-            with open("/proc/self/status", encoding="ascii") as file:
-                print("peak", *[line.split()[1] for line in file if line.startswith("VmHWM:")], flush=True)
+    def show() -> None:
+        status = Path("/proc/self/status")
+        if status.exists():
+            lines = status.read_text(encoding="ascii").splitlines()
+            print("peak", *[line.split()[1] for line in lines if line.startswith("VmHWM:")], flush=True)
 
     atexit.register(show)
 
 
-def send(direction, items):
+def send(direction: str, items: int) -> dict[str, Any]:
     import numpy as np
 
     from ascend import AscendExecutor
@@ -49,21 +51,16 @@ def send(direction, items):
     with AscendExecutor(cluster="local", progress=False, stream_logs=False) as executor:
         executor.submit(abs, -1).result()
         start = perf_counter()
-        if direction == "argument":
-            future = executor.submit(receive, array)
-            correct = future.result() == 2
-        else:
-            future = executor.submit(make, items)
-            value = future.result()
-            correct = value.shape == (items,) and value[-1] == 1
+        future: Any = executor.submit(receive, array) if direction == "argument" else executor.submit(make, items)
+        value = future.result()
         seconds = perf_counter() - start
-    if not correct:
+    if value != 2 if direction == "argument" else (value.shape != (items,) or value[-1] != 1):
         sys.exit("the array arrived damaged")
     task = [1024 * int(line.split()[1]) for line in future.logs() if line.startswith("peak ")]
     return {"seconds": seconds, "client": peak(), "task": task[0] if task else None}
 
 
-def write_and_read(items):
+def write_and_read(items: int) -> dict[str, Any]:
     import numpy as np
 
     array = np.ones(items)

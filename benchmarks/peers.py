@@ -6,6 +6,8 @@ import shutil
 import sys
 import tempfile
 from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +25,21 @@ def ascend() -> Callable[[], Any]:
 
 
 def executorlib() -> Callable[[], Any]:
-    from executorlib import SingleNodeExecutor
-
-    return lambda: SingleNodeExecutor(max_workers=2, hostname_localhost=True)
+    peer = import_module("executorlib")
+    return lambda: peer.SingleNodeExecutor(max_workers=2, hostname_localhost=True)
 
 
 def submitit() -> Callable[[], Any]:
-    from submitit import LocalExecutor
+    peer = import_module("submitit")
 
-    class Executor(LocalExecutor):
-        """Given the one method that it lacks here: it leaves its folder behind."""
+    def construct() -> Any:
+        folder = tempfile.mkdtemp(prefix="bench-submitit-")
+        executor = peer.LocalExecutor(folder=folder)
+        # It has none, and leaves its folder behind.
+        executor.shutdown = lambda: shutil.rmtree(folder, ignore_errors=True)
+        return executor
 
-        def shutdown(self) -> None:
-            shutil.rmtree(str(self.folder), ignore_errors=True)
-
-    return lambda: Executor(folder=tempfile.mkdtemp(prefix="bench-submitit-"))
+    return construct
 
 
 def process_pool() -> Callable[[], Any]:
@@ -121,7 +123,7 @@ def peak() -> int | None:
 
 
 def _status(name: str) -> int | None:
-    with suppress(OSError), open("/proc/self/status", encoding="ascii") as file:
+    with suppress(OSError), Path("/proc/self/status").open(encoding="ascii") as file:
         for line in file:
             if line.startswith(name + ":"):
                 return int(line.split()[1]) * 1024

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
+from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -68,15 +69,15 @@ def _rates(start: float, ends: list[float]) -> list[float]:
     """Return calls a second for each tenth of the calls, in the order in which they ended."""
     size = max(1, len(ends) // _PARTS)
     edges = [start, *ends[size - 1 :: size]]
-    return [size / max(end - begin, 1e-9) for begin, end in zip(edges, edges[1:], strict=False)][:_PARTS]
+    return [size / max(end - begin, 1e-9) for begin, end in pairwise(edges)][:_PARTS]
 
 
 def _held() -> dict[str, float | None]:
     gc.collect()
     memory = resident()
-    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
+    shown = Path("/proc/self/fd")
     return {
         "threads": threading.active_count(),
-        "descriptors": descriptors,
+        "descriptors": len(list(shown.iterdir())) if shown.is_dir() else None,
         "MB resident": None if memory is None else memory / 1e6,
     }

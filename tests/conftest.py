@@ -65,7 +65,7 @@ def leaves_nothing():
 
 
 @pytest.fixture
-def make_executor(leaves_nothing):  # noqa: ARG001 - a fixture is asked for by its name
+def make_executor(leaves_nothing):
     """Return a function that makes executors on the local cluster; all are shut down after the test."""
     made = []
 
@@ -87,21 +87,21 @@ def executor(make_executor):
 @pytest.fixture
 def gate(tmp_path):
     """Return what holds tasks back: ``submit(gate.wait)`` runs until ``gate.open()``; ``gate.reached()`` tells."""
-    opened, reached = str(tmp_path / "opened"), tmp_path / "reached"
-    reached.mkdir()
+    opened, reached = str(tmp_path / "opened"), str(tmp_path / "reached")
+    Path(reached).mkdir()
 
     def wait(value=None):
         import os
+        import pathlib
         import time
 
-        with open(f"{reached}/{os.getpid()}", "w"):
-            pass
-        while not os.path.exists(opened):
+        pathlib.Path(reached, str(os.getpid())).touch()
+        while not pathlib.Path(opened).exists():
             time.sleep(0.01)
         return value
 
     def reached_by():
-        return [int(path.name) for path in reached.iterdir()]
+        return [int(path.name) for path in Path(reached).iterdir()]
 
     yield SimpleNamespace(wait=wait, open=Path(opened).touch, reached=reached_by)
     Path(opened).touch()
@@ -119,7 +119,12 @@ def client(tmp_path):
         script.write_text(code)
         environ = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1", "ASCEND_CLUSTER": "local"}
         process = subprocess.Popen(
-            [sys.executable, str(script)], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+            [sys.executable, str(script)],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
         )
         started.append(process)
         return process

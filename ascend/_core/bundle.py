@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ascend import __version__
 from ascend._core import wire
-from ascend._core.culprit import find_culprit
 from ascend.errors import SerializationError
 
 if TYPE_CHECKING:
@@ -79,6 +78,8 @@ def _versions(serializer: Serializer) -> dict[str, str]:
 
 
 def _explain(call: Call, serializer: Serializer, exc: Exception) -> SerializationError:
+    from ascend._core.culprit import find_culprit  # noqa: PLC0415 - only a call that fails needs it
+
     def dumps(value: object) -> object:
         return serializer.dumps(value, lambda _: None)
 

@@ -22,7 +22,9 @@ __all__ = ["AscendFunction", "ascend"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = ParamSpec("Q")
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 class AscendFunction(Generic[P, R]):
@@ -95,8 +97,8 @@ class AscendFunction(Generic[P, R]):
 
     @overload
     def __get__(
-        self: AscendFunction[Concatenate[S, P], R], instance: S, owner: type | None = None
-    ) -> AscendFunction[P, R]: ...
+        self: AscendFunction[Concatenate[S, Q], T], instance: S, owner: type | None = None
+    ) -> AscendFunction[Q, T]: ...
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Bind to *instance*, as functions do: it travels as the first argument."""

@@ -8,19 +8,18 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ascend._core.bundle import Call, pickle_call
 from ascend._core.config import check_needs, load_profile
 from ascend._core.mapping import batched, call_each, check_map, flatten, results_of
 from ascend._core.plugins import Plugins
-from ascend._core.preflight import explain_call
 from ascend._core.progress import make_display
 from ascend._core.run import Run
 from ascend.model import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
     from typing import Never, Self
 
     from ascend._core.future import AscendFuture
@@ -107,7 +106,15 @@ class AscendExecutor(Executor):
         # The standard executors have it, and code that mends broken ones asks for it.
         return self._run.broken is not None
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AscendFuture[R]:
+    @overload
+    def submit(
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AscendFuture[R]: ...
+
+    @overload
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AscendFuture[R]: ...
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AscendFuture[Any]:
         """Have *fn* called with the arguments, and return its future.
 
         Never blocks on the network. Whatever stops the call on its way is set on the future, an argument that
@@ -158,11 +165,12 @@ class AscendExecutor(Executor):
 
     def explain(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> CallReport:
         """Return what would travel for this call and what is missing, proved by unpickling it in a clean process."""
-        call = Call(fn, args, kwargs, self._initializer)
+        from ascend._core.preflight import explain_call  # noqa: PLC0415 - only who asks needs it
+
         dispatcher = self._run.dispatcher
 
         def dumps(fn: Any, args: Any, kwargs: Any) -> tuple[bytes, list[memoryview]]:
-            return pickle_call(Call(fn, args, kwargs, call.initializer), dispatcher.serializer)
+            return pickle_call(Call(fn, args, kwargs, self._initializer), dispatcher.serializer)
 
         return explain_call(fn, args, kwargs, needs=self._needs_of(fn), source=dispatcher.source.current(), dumps=dumps)
 

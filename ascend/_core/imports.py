@@ -34,7 +34,7 @@ def imports_of(path: Path, package: str) -> tuple[Imported, ...]:
 
     What is no Python 3 imports nothing. Files are read again only if they changed.
     """
-    status = os.stat(path)
+    status = path.stat()
     key = os.fspath(path)
     known = _read.get(key)
     if known is None or known[:3] != (status.st_mtime_ns, status.st_size, package):

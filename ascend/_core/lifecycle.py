@@ -6,6 +6,7 @@ import atexit
 
 # Registers its own end first, so that it comes after ours: our threads are needed until then.
 import concurrent.futures.thread  # noqa: F401
+import contextlib
 import os
 import sys
 import threading
@@ -61,8 +62,12 @@ def _finish() -> None:
         for run in runs:
             run.shutdown(wait=True)
     except KeyboardInterrupt:
-        for run in runs:
-            run.shutdown(wait=False, cancel_futures=True, kill=True)
+        # A second one leaves at once.
+        with contextlib.suppress(KeyboardInterrupt):
+            for run in runs:
+                run.shutdown(wait=False, cancel_futures=True, kill=True)
+            for run in runs:
+                run.shutdown(wait=True)
 
 
 def _forget_in_child() -> None:

@@ -54,14 +54,13 @@ def is_excluded(name: str) -> bool:
     return top in _TRAVELS_WITH_RUNNER or top in _START_UP or top.startswith(_DEBUGGERS)
 
 
-@cache
 def is_local_file(path: str) -> bool:
     """Return whether a module loaded from *path* belongs to the user: outside the standard library and site-packages.
 
     It must be a real file, Python source or a compiled extension. Links count on both of their ends, since
     some installers link the files of site-packages to a cache.
     """
-    if not path.endswith(_SUFFIXES) or not os.path.isabs(path) or is_foreign(path):
+    if not path.endswith(_SUFFIXES) or is_foreign(path):
         return False
     return os.path.isfile(path) and not is_foreign(os.path.realpath(path))  # noqa: PTH113 - asked for every module
 

@@ -28,8 +28,6 @@ from ascend.errors import InitializerError
 from ascend.model import Task, TaskEvent
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from ascend._core.bundle import Call
     from ascend._core.plugins import Plugins
     from ascend._core.progress import Display
@@ -38,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _DISPATCH_THREADS = 16
+_NOT_AFTER_FORK = (
+    "belongs to the process that was forked; a process that needs an executor of its own "
+    "must be started with 'spawn' or 'forkserver'"
+)
 
 
 class Run:
@@ -99,7 +101,7 @@ class Run:
         """Fail what is open: this process is a fork, and the threads that would go on stayed in the parent."""
         self._abandoned = True
         self._changed = threading.Condition()
-        error = "this task belongs to the process that was forked; make an executor of its own in the child"
+        error = f"this task {_NOT_AFTER_FORK}"
         for entry in (*self._queue.values(), *self._running.values()):
             future = entry.future
             # Waiters and locks are the parent's threads'.
@@ -149,7 +151,7 @@ class Run:
 
     def _check_open(self) -> None:
         if self._abandoned:
-            msg = "this executor belongs to the process that was forked; make one of its own in the child"
+            msg = f"this executor {_NOT_AFTER_FORK}"
             raise RuntimeError(msg)
         if self.broken is not None:
             raise InitializerError(self.broken)
@@ -197,7 +199,7 @@ class Run:
         self.display.phase(task, phase)
         self._plugins.task_event(TaskEvent(task, phase, time()))
 
-    def _report_end(self, task: Task, future: Future[Any]) -> None:
+    def _report_end(self, task: Task, future: AscendFuture[Any]) -> None:
         exception = None if future.cancelled() else future.exception()
         if isinstance(exception, InitializerError):
             self._break(exception)
@@ -205,7 +207,7 @@ class Run:
         if future.cancelled():
             outcome = "cancelled"
         self.display.finished(task, outcome)
-        self._plugins.task_event(TaskEvent(task, outcome, time()))
+        self._plugins.task_event(TaskEvent(task, outcome, time(), future.timeline))
 
     def _break(self, exception: InitializerError) -> None:
         """Fail all that waits, since the initializer would fail for it too; as the standard executors do."""

@@ -18,7 +18,15 @@ __all__ = ["runner_archive"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAYS_HERE = ("_builtin", "cli", "testing", "__main__.py")
-_STARTS_EVERY_TASK = ("ascend", "ascend._core", "ascend._core.wire", "ascend.runner", "cloudpickle")
+_STARTS_EVERY_TASK = (
+    "ascend",
+    "ascend._core",
+    "ascend._core.guard",
+    "ascend._core.transport",
+    "ascend._core.wire",
+    "ascend.runner",
+    "cloudpickle",
+)
 _UNCHECKED = b"\x01\x00\x00\x00"
 
 

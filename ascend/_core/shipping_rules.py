@@ -5,26 +5,72 @@ from __future__ import annotations
 import os
 from fnmatch import fnmatch
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pathspec import GitIgnoreSpec
 
-__all__ = ["FILE_LIMIT", "IGNORED", "IgnoreRules", "folder_reason", "name_reason", "project_root"]
+__all__ = ["FILE_LIMIT", "IGNORED", "IgnoreRules", "folder_reason", "name_reason", "project_root", "stamp"]
 
 FILE_LIMIT = 10 * 1024 * 1024
 IGNORED = "ignored by"
 
 _FOLDERS = frozenset(
-    "__pycache__ .git .hg .svn .tox .nox .eggs .idea .vscode node_modules .mypy_cache .pytest_cache .ruff_cache"
-    " .ipynb_checkpoints .hypothesis .terraform .aws .ssh .gnupg .kube .docker".split()
+    {
+        "__pycache__",
+        ".git",
+        ".hg",
+        ".svn",
+        ".tox",
+        ".nox",
+        ".eggs",
+        ".idea",
+        ".vscode",
+        "node_modules",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".ipynb_checkpoints",
+        ".hypothesis",
+        ".terraform",
+        ".aws",
+        ".ssh",
+        ".gnupg",
+        ".kube",
+        ".docker",
+    }
 )
 _SECRETS = (
-    ".env* *.pem *.key *.p12 *.pfx *.ppk *.jks *.keystore *.kdbx id_rsa* id_dsa* id_ecdsa* id_ed25519* credentials*"
-    " .credentials* .netrc _netrc .pypirc .pgpass .npmrc .htpasswd .git-credentials kubeconfig* client_secret*.json"
-    " service_account*.json service-account*.json secrets.*"
-).split()
+    ".env*",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.ppk",
+    "*.jks",
+    "*.keystore",
+    "*.kdbx",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    "credentials*",
+    ".credentials*",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".pgpass",
+    ".npmrc",
+    ".htpasswd",
+    ".git-credentials",
+    "kubeconfig*",
+    "client_secret*.json",
+    "service_account*.json",
+    "service-account*.json",
+    "secrets.*",
+)
 _RUBBISH = ("*.pyc", "*.pyo", ".DS_Store", "Thumbs.db", "*.swp", "*~")
 
 
@@ -115,10 +161,10 @@ def _parse(path: Path) -> GitIgnoreSpec | None:
     return GitIgnoreSpec.from_lines(lines)
 
 
-def stamp(path: os.PathLike[str] | str) -> tuple[int, int] | None:
+def stamp(path: str) -> tuple[int, int] | None:
     """Return what changes when the file or the listing of the folder does; `None` if there is none."""
     try:
-        status = os.stat(path)
+        status = os.stat(path)  # noqa: PTH116 - asked for every file, each second
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size

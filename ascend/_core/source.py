@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from hashlib import sha256
@@ -57,7 +56,7 @@ class Source:
 
 
 class SourceTracker:
-    """Knows the source as it is now. Looks at the files again after *interval* seconds, and when modules were loaded."""
+    """Knows the source as it is now; looks again when modules were loaded, and at files every *interval* seconds."""
 
     def __init__(self, interval: float = 1.0, limit: int = TOTAL_LIMIT) -> None:
         self._interval = interval
@@ -107,9 +106,8 @@ class SourceTracker:
         finder.search()
         self._stamps = finder.stamps
         self._error = _too_large(finder.files.values(), self._limit)
-        self._source = (
-            None if self._error else self._unless_same(Source(finder.files.values(), finder.skipped.values()))
-        )
+        found = Source(finder.files.values(), finder.skipped.values())
+        self._source = None if self._error else self._unless_same(found)
 
     def _unless_same(self, found: Source) -> Source:
         known = self._source
@@ -121,7 +119,7 @@ class SourceTracker:
 
 def _is_local(name: str) -> bool:
     path = None if is_excluded(name) else module_file(sys.modules.get(name))
-    return path is not None and is_local_file(os.fspath(path))
+    return path is not None and is_local_file(path)
 
 
 def _too_large(files: Iterable[ShippedFile], limit: int) -> str:
@@ -132,7 +130,7 @@ def _too_large(files: Iterable[ShippedFile], limit: int) -> str:
     largest = ", ".join(f"{file.origin} ({_mebibytes(file.size)})" for file in by_size[:_NAMED_IN_ERRORS])
     return (
         f"the project's source would be {_mebibytes(total)}, and at most {_mebibytes(limit)} travel with a call; "
-        f"the largest files are {largest}: name what the call does not need in .gitignore, or move it out of the package"
+        f"the largest files are {largest}: name in .gitignore what the call does not need, or move it elsewhere"
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds the files of the user's project that calls may need: what is loaded, what that imports, and what lies beside."""
+"""Finds the files of the user's project that calls may need: what is loaded, what that imports, what lies beside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ascend._core.local_modules import (
     is_foreign,
     is_local_file,
     module_file,
-    package_folders,
     search_locations,
 )
 from ascend._core.shipping_rules import FILE_LIMIT, IgnoreRules, folder_reason, name_reason, project_root, stamp
@@ -58,7 +57,8 @@ class Finder:
         self._rules: dict[Path, IgnoreRules] = {}
         self._done: set[str] = set()
         self._asked: set[str] = set()
-        self._unread: list[tuple[Path, str]] = []
+        # Where they lie, what they are called in messages, and the package against which they import.
+        self._unread: list[tuple[Path, str, str]] = []
 
     def search(self) -> None:
         """Fill *files* and *skipped*."""
@@ -68,21 +68,21 @@ class Finder:
                 self._add_loaded(name, module)
         self._read_script()
         while self._unread:
-            path, package = self._unread.pop()
+            path, name, package = self._unread.pop()
             for imported in imports_of(path, package):
-                self._add_named(imported.name, f"imported by {path.name}")
+                self._add_named(imported.name, f"imported by {name}")
         for rules in self._rules.values():
             for path in rules.looked_at:
-                self.stamps[str(path)] = stamp(path)
+                self.stamps[str(path)] = stamp(str(path))
 
     def _read_script(self) -> None:
         main = sys.modules.get("__main__")
         path = module_file(main)
-        if path is None or is_foreign(os.path.abspath(path)) or not os.path.isfile(path):
+        if path is None or is_foreign(path) or not Path(path).is_file():
             return
         self.stamps[path] = stamp(path)
         spec = getattr(main, "__spec__", None)
-        self._unread.append((Path(path), spec.parent if spec else ""))
+        self._unread.append((Path(path), Path(path).name, spec.parent if spec else ""))
 
     def _add_loaded(self, name: str, module: object) -> None:
         path = None if is_excluded(name) else module_file(module)
@@ -93,7 +93,7 @@ class Finder:
             prefix = ".".join(parts[:length])
             parent = sys.modules.get(prefix)
             file = module_file(parent)
-            if file is not None and os.path.basename(file).startswith("__init__."):
+            if file is not None and _is_init(file):
                 self._add_below_package(prefix, file, name, path)
                 return
         self._add_module(name, path, "loaded")
@@ -145,7 +145,7 @@ class Finder:
                     self._add_module(name, str(file), why)
                     return
             deeper.append(str(below))
-        self._descend(name, [each for each in deeper if os.path.isdir(each)], rest[1:], why)
+        self._descend(name, [each for each in deeper if Path(each).is_dir()], rest[1:], why)
 
     def _add_module(self, name: str, path: str, why: str) -> None:
         """Take a module's file, or all of a regular package's folder."""
@@ -154,7 +154,7 @@ class Finder:
         if archive_name in self._done:
             return
         self._done.add(archive_name)
-        if os.path.basename(path).startswith("__init__."):
+        if _is_init(path):
             self._add_file(archive_name, origin, why, reached=True)
             folder = Path(os.path.realpath(origin.parent))
             self._walk(folder, name.replace(".", "/"), f"in the package {name}", (folder,))
@@ -162,7 +162,7 @@ class Finder:
             self._add_file(archive_name, origin, why, reached=True)
 
     def _walk(self, folder: Path, prefix: str, why: str, above: tuple[Path, ...]) -> None:
-        self.stamps[str(folder)] = stamp(folder)
+        self.stamps[str(folder)] = stamp(str(folder))
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
         for entry in entries:
@@ -199,7 +199,7 @@ class Finder:
     def _add_file(self, name: str, path: Path, why: str, *, reached: bool = False) -> None:
         if name in self.files:
             return
-        self.stamps[str(path)] = found = stamp(path)
+        self.stamps[str(path)] = found = stamp(str(path))
         reason = self._reason(path, reached=reached)
         if reason is not None or found is None:
             self._skip(name, path, reason or "gone, or a link to nothing")
@@ -207,7 +207,7 @@ class Finder:
         self.skipped.pop(name, None)
         self.files[name] = ShippedFile(name, path, found[1], why)
         if name.endswith(".py"):
-            self._unread.append((path, _package_of(name)))
+            self._unread.append((path, name, _package_of(name)))
 
     def _reason(self, path: Path, *, reached: bool) -> str | None:
         if path.exists() and not path.is_file():
@@ -222,7 +222,7 @@ class Finder:
 
     def _skip(self, name: str, path: Path, why: str) -> None:
         if name not in self.files:
-            size = (stamp(path) or (0, 0))[1] if not name.endswith("/") else 0
+            size = (stamp(str(path)) or (0, 0))[1] if not name.endswith("/") else 0
             self.skipped.setdefault(name, SkippedFile(name, path, size, why))
 
     def _rules_for(self, path: Path) -> IgnoreRules:
@@ -232,10 +232,14 @@ class Finder:
         return self._rules[root]
 
 
+def _is_init(path: str) -> bool:
+    return Path(path).name.startswith("__init__.")
+
+
 def _archive_name(name: str, path: str) -> str:
-    base = os.path.basename(path)
+    base = Path(path).name
     inside = name.replace(".", "/")
-    if base.startswith("__init__."):
+    if _is_init(path):
         return f"{inside}/{base}"
     return f"{inside}.{base.partition('.')[2]}"
 

@@ -26,6 +26,7 @@ import hashlib
 import sys
 from binascii import a2b_base64, b2a_base64
 from zlib import compress, decompress
+from zlib import error as zlib_error
 
 # Everything that the runner imports is paid for by every task: no dataclasses, no json, no typing at run time.
 TYPE_CHECKING = False
@@ -89,6 +90,16 @@ def read_head(kind: str, data: memoryview | bytes) -> tuple[dict[str, str], int]
     return fields, end + 2
 
 
+def write_receipt(path: str, fields: dict[str, str], body: bytes) -> None:
+    """Write a receipt that fits into a termination message."""
+    head = write_head(RECEIPT, fields)
+    if fields["status"] == "failed":
+        # The end of a traceback says more than its beginning.
+        body = body[-(RECEIPT_LIMIT - len(head)) :]
+    with open(path, "wb") as file:
+        file.write(head + body)
+
+
 def frame(payload: bytes, buffers: Sequence[memoryview], versions: dict[str, str]) -> list[bytes | memoryview]:
     """Return the parts of a bundle, head first; the buffers are not copied."""
     body: list[bytes | memoryview] = []
@@ -132,7 +143,11 @@ def pack_inline(parts: Sequence[bytes | memoryview]) -> bytes:
 
 
 def unpack_inline(text: bytes | str) -> memoryview:
-    return memoryview(bytearray(decompress(a2b_base64(text))))
+    try:
+        return memoryview(bytearray(decompress(a2b_base64(text))))
+    except (ValueError, zlib_error) as exc:
+        msg = f"what should be a packed bundle is damaged: {exc}"
+        raise FormatError(msg) from exc
 
 
 def flatten_exception(exc: BaseException, *, chain: bool = True) -> list[tuple[Any, ...]]:
@@ -189,6 +204,9 @@ def _recipe(exc: BaseException, index: Any) -> tuple[Any, ...]:
     reduced: Any = exc.__reduce__()
     _, args, *rest = reduced
     state = {**_slots(exc), **(rest[0] if rest and rest[0] else {})}
+    if isinstance(exc, NameError | AttributeError):
+        # What suggestions are made of; the object of an AttributeError may be anything, and stays behind.
+        state["name"] = exc.name
     if isinstance(exc, BaseExceptionGroup):
         return (cls, (exc.message,), state, [index(member) for member in exc.exceptions], None)
     return (cls, args, state, None, None)

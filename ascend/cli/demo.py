@@ -39,13 +39,16 @@ _SHOWN = ("environment", "pack", "start", "load", "run", "return")
     help="How many choices of hyper-parameters to try.",
 )
 @click.option("--progress/--no-progress", default=None, help="Show progress, or not.  [default: on a terminal]")
-def demo(cluster: str, points: int, progress: bool | None) -> None:
+@click.pass_obj
+def demo(profile: str | None, cluster: str, points: int, progress: bool | None) -> None:
     """Search hyper-parameters with scikit-learn, which gets installed where the tasks run.
 
     One task fails on purpose. The exit status is 0 if everything else went as it should.
     """
     # The decorated function has no other way to learn it: it uses the executor that all of them share.
     os.environ["ASCEND_CLUSTER"] = cluster
+    if profile is not None:
+        os.environ["ASCEND_PROFILE"] = profile
     if progress is not None:
         os.environ["ASCEND_PROGRESS"] = str(progress).lower()
     _Demo(Console(highlight=False, soft_wrap=True)).run(points)

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import entry_points
 from threading import Barrier
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import Request, url2pathname, urlopen
 
 import pytest
 
+from ascend._core.transport import transport_of
 from ascend.errors import KeyNotFoundError, StorageError
 from ascend.interfaces import Storage
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ascend.interfaces import Buffer
-
 _MEBIBYTE = 1024 * 1024
 _THREADS = 8
-_PATIENCE = 60.0
 
 
 class StorageContract:
@@ -184,41 +176,11 @@ class StorageContract:
     def test_a_signed_url_reads_the_content(self, storage: Storage) -> None:
         """As the runner reads it, without any credentials."""
         storage.put("jobs/1/a call", [b"content"])
-        assert _read_url(storage.sign("jobs/1/a call", "GET", lifetime=60)) == b"content"
+        url = storage.sign("jobs/1/a call", "GET", lifetime=60)
+        assert bytes(transport_of(url).read(url)) == b"content"
 
     def test_a_signed_url_writes_the_content(self, storage: Storage) -> None:
         """As the runner writes it, also where no key was before."""
-        _write_url(storage.sign("jobs/1/an outcome", "PUT", lifetime=60), [b"con", b"tent"])
+        url = storage.sign("jobs/1/an outcome", "PUT", lifetime=60)
+        transport_of(url).write(url, [b"con", b"tent"])
         assert bytes(storage.get("jobs/1/an outcome")) == b"content"
-
-
-def _read_url(url: str) -> bytes:
-    scheme = urlsplit(url).scheme
-    if scheme == "file":
-        with open(url2pathname(urlsplit(url).path), "rb") as file:  # noqa: PTH123 - as the runner does
-            return file.read()
-    if scheme in {"http", "https"}:
-        with urlopen(url, timeout=_PATIENCE) as response:  # noqa: S310 - the schemes are checked
-            return bytes(response.read())
-    return bytes(_transport(scheme).read(url))
-
-
-def _write_url(url: str, buffers: Sequence[Buffer]) -> None:
-    scheme = urlsplit(url).scheme
-    if scheme == "file":
-        with open(url2pathname(urlsplit(url).path), "wb") as file:  # noqa: PTH123 - as the runner does
-            file.writelines(buffers)
-    elif scheme in {"http", "https"}:
-        length = str(sum(len(buffer) for buffer in buffers))
-        headers = {"Content-Length": length, "Content-Type": "application/octet-stream", "x-ms-blob-type": "BlockBlob"}
-        request = Request(url, data=map(bytes, buffers), method="PUT", headers=headers)  # noqa: S310 - as above
-        with urlopen(request, timeout=_PATIENCE):  # noqa: S310 - as above
-            pass
-    else:
-        _transport(scheme).write(url, buffers)
-
-
-def _transport(scheme: str) -> Any:
-    found = entry_points(group="ascend.transports", name=scheme)
-    assert found, f"signed URLs begin with {scheme}://, and no installed entry point in ascend.transports serves that"
-    return next(iter(found)).load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +26,11 @@ def without_marks(path):
 
 @pytest.fixture(scope="module")
 def bared(tmp_path_factory):
-    """Return a copy of refused.py that is refused, and the lines that must be."""
+    """Return a copy of refused.py that is refused, and the lines that must be; accepted.py lies beside it."""
     text, marked = without_marks(HERE / "refused.py")
     path = tmp_path_factory.mktemp("typing") / "refused_bare.py"
     path.write_text(text, encoding="utf-8")
+    shutil.copy(HERE / "accepted.py", path.parent)
     return path, marked
 
 
@@ -47,7 +49,9 @@ def check(module, *arguments):
 @pytest.fixture(scope="module")
 def mypy(bared):
     """Return the lines that mypy refuses, by file, as ``line: message``."""
-    done = check("mypy", "--strict", "--no-error-summary", "--hide-error-context", str(HERE / "accepted.py"), str(bared[0]))
+    done = check(
+        "mypy", "--strict", "--no-error-summary", "--hide-error-context", str(HERE / "accepted.py"), str(bared[0])
+    )
     assert done.returncode in {0, 1}, done.stdout + done.stderr
     found = {}
     for row in done.stdout.splitlines():
@@ -63,15 +67,16 @@ def pyright(bared):
     # Its own settings are for the package; here everything counts.
     config = bared[0].with_name("pyrightconfig.json")
     settings = {
-        "include": [str(HERE / "accepted.py"), str(bared[0])],
         "extraPaths": [str(ROOT)],
         "typeCheckingMode": "standard",
         "pythonVersion": f"{sys.version_info[0]}.{sys.version_info[1]}",
     }
     config.write_text(json.dumps(settings), encoding="utf-8")
     done = check("pyright", "--project", str(config), "--pythonpath", sys.executable, "--outputjson")
+    report = json.loads(done.stdout)
+    assert report["summary"]["filesAnalyzed"] == 2, done.stdout
     found = {}
-    for each in json.loads(done.stdout)["generalDiagnostics"]:
+    for each in report["generalDiagnostics"]:
         if each["severity"] == "error":
             line = each["range"]["start"]["line"] + 1
             found.setdefault(Path(each["file"]).name, {}).setdefault(line, each["message"])

@@ -9,7 +9,9 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew from what the tests make")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files anew from what the tests make"
+    )
 
 
 @pytest.fixture

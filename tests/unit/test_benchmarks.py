@@ -50,7 +50,7 @@ def test_the_ratio_is_our_median_over_the_others():
 
 
 def test_runs_alternate_so_that_drift_hits_all():
-    order = []
+    order: list[str] = []
 
     alternate({name: partial(order.append, name) for name in "abc"}, 3)
 
@@ -120,7 +120,16 @@ def test_what_is_absent_is_shown_as_absent():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "-"), (0.1234, "0.12"), (12.34, "12.3"), (123.4, "123"), (12345.6, "12,346")]
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0, "0.00"),
+        (0.00432, "0.0043"),
+        (0.1234, "0.12"),
+        (12.34, "12.3"),
+        (123.4, "123"),
+        (12345.6, "12,346"),
+    ],
 )
 def test_figures_have_the_digits_that_say_something(value, text):
     assert figure(value) == text

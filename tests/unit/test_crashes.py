@@ -171,7 +171,7 @@ def test_what_a_task_started_ends_with_it(executor, eventually):
         import subprocess
         import sys
 
-        child = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); time.sleep(600)"
+        child = "import subprocess as s, time; print(s.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
         process = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True)
         return process.pid, int(process.stdout.readline())
 
@@ -272,10 +272,10 @@ def test_a_forked_child_that_returns_from_the_function_gives_no_second_answer(ex
 
 def test_a_task_may_remove_its_folder(executor):
     def remove():
-        import os
+        import pathlib
         import shutil
 
-        shutil.rmtree(os.getcwd())
+        shutil.rmtree(pathlib.Path.cwd())
         return "removed"
 
     assert executor.submit(remove).result(timeout=60) == "removed"

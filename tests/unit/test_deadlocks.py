@@ -113,7 +113,7 @@ def test_a_module_that_is_not_there_while_a_call_is_unpickled(executor):
 def give(cls, what):
     # What a task needs of this module travels by value, or the module would be imported there.
     if what == "result":
-        return lambda: cls()
+        return cls
 
     def fail():
         raise cls
@@ -167,10 +167,10 @@ def test_an_error_while_an_exception_is_unpickled_here(executor, error):
 
 def test_a_result_that_takes_long_to_unpickle_does_not_hold_the_others_back(executor, tmp_path):
     def wait_for(path):
-        import os
+        import pathlib
         import time
 
-        while not os.path.exists(path):
+        while not pathlib.Path(path).exists():
             time.sleep(0.01)
         return "at last"
 

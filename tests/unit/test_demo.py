@@ -25,7 +25,7 @@ def test_the_demo_searches_reports_fails_once_and_says_where_the_time_went():
     assert len(accuracies) >= 2
     assert accuracies == sorted(accuracies, reverse=True)
     assert re.search(r"It reads 9\d\.\d% of 450 unseen digits", result.stdout)
-    assert 'learn_only\n            model = _model(grid()[0]).fit(' in result.stdout.replace("        model", "            model")
+    assert re.search(r"_demo.py\", line \d+, in learn_only\n +model = _model", result.stdout)
     assert "ValueError: The number of classes has to be greater than one" in result.stdout
     assert re.search(r"4 tasks in .* environment .* start .* run .* return ", result.stdout)
 

@@ -16,7 +16,7 @@ def raised_by(executor, function, *args):
 
 
 def test_it_is_raised_as_itself(executor):
-    with pytest.raises(ZeroDivisionError, match="^division by zero$"):
+    with pytest.raises(ZeroDivisionError, match=r"^division by zero$"):
         executor.submit(lambda: 1 / 0).result(timeout=60)
 
 
@@ -33,7 +33,7 @@ def test_its_remote_traceback_is_shown_as_by_a_process_pool(executor):
     assert isinstance(exception.__cause__, concurrent.futures.process._RemoteTraceback)
     assert 'raise ValueError("the message")' in text
     assert "in inner" in text
-    assert 'The above exception was the direct cause' in text
+    assert "The above exception was the direct cause" in text
     assert "runner" not in text
     assert text.count('"""') == 2
 
@@ -56,7 +56,9 @@ def test_every_future_has_an_exception_of_its_own(executor):
     assert first is not second
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("base"), StopIteration(1)])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("base"), StopIteration(1)]
+)
 def test_what_is_no_exception_but_can_be_raised_is_an_answer_too(executor, error):
     def fail():
         raise error

@@ -4,10 +4,10 @@ import asyncio
 import concurrent.futures
 import logging
 import operator
-import os
 import signal
 import threading
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from pathlib import Path
 
 import pytest
 
@@ -178,7 +178,7 @@ def test_a_running_task_can_be_killed_and_its_process_goes(executor, gate, event
 
     with pytest.raises(TaskKilledError):
         future.result(timeout=60)
-    eventually(lambda: not os.path.exists(f"/proc/{gate.reached()[0]}"), "the end of the process")
+    eventually(lambda: not Path(f"/proc/{gate.reached()[0]}").exists(), "the end of the process")
     assert not future.kill()
     assert executor.submit(pow, 2, 2).result() == 4
 

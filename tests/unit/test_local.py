@@ -93,7 +93,7 @@ def local():
 
 def reads_to_the_end(path):
     """Wait until nobody holds the other end of a named pipe open."""
-    with open(path, "rb") as pipe:
+    with path.open("rb") as pipe:
         return pipe.read()
 
 
@@ -161,7 +161,9 @@ def test_the_deadline_comes_after_the_runners_own_timeout(local):
     def soon(manifest):
         # The cluster adds what it grants the runner to write its receipt.
         (timeout,) = (
-            each for each in manifest["spec"]["template"]["spec"]["containers"][0]["env"] if each["name"] == "ASCEND_TIMEOUT"
+            each
+            for each in manifest["spec"]["template"]["spec"]["containers"][0]["env"]
+            if each["name"] == "ASCEND_TASK_TIMEOUT"
         )
         timeout["value"] = "-9.5"
 
@@ -196,8 +198,9 @@ def test_a_process_that_a_signal_ends_gets_another_attempt(local):
 def test_each_attempt_has_an_empty_folder_and_no_receipt_of_the_last(local):
     code = (
         "import os, sys\n"
-        "print(os.listdir(), os.listdir(os.environ['TMPDIR']), os.path.exists(os.environ['ASCEND_RECEIPT']), flush=True)\n"
-        "open('left', 'w'); open(os.environ['TMPDIR'] + '/left', 'w'); open(os.environ['ASCEND_RECEIPT'], 'w')\n"
+        "folder, receipt = os.environ['TMPDIR'], os.environ['ASCEND_RECEIPT']\n"
+        "print(os.listdir(), os.listdir(folder), os.path.exists(receipt), flush=True)\n"
+        "open('left', 'w'); open(folder + '/left', 'w'); open(receipt, 'w')\n"
         "sys.exit(3)"
     )
     local.create("tidy", code, retries=1)
@@ -245,7 +248,7 @@ def test_what_cannot_be_started_is_refused(local):
     def other(manifest):
         manifest["spec"]["template"]["spec"]["containers"][0]["image"] = "env:/no/such/python"
 
-    with pytest.raises(ClusterError, match="Job impossible cannot be started here.*/no/such/python"):
+    with pytest.raises(ClusterError, match=r"Job impossible cannot be started here.*/no/such/python"):
         local.create("impossible", change=other)
     local.create("next")
     assert local.final("next").phase == "succeeded"

@@ -91,7 +91,9 @@ def variables(job):
 def without_free_text(value):
     """Return everything of a manifest but annotations, variables and the command."""
     if isinstance(value, dict):
-        return {key: without_free_text(each) for key, each in value.items() if key not in {"annotations", "env", "command"}}
+        return {
+            key: without_free_text(each) for key, each in value.items() if key not in {"annotations", "env", "command"}
+        }
     return [without_free_text(each) for each in value] if isinstance(value, list) else value
 
 
@@ -195,15 +197,15 @@ def test_the_deadline_of_the_pod_leaves_the_timeout_to_the_runner():
     pod = JOBS["everything"]["spec"]["template"]["spec"]
     assert pod["activeDeadlineSeconds"] > 3600
     assert isinstance(pod["activeDeadlineSeconds"], int)
-    assert variables(JOBS["everything"])["ASCEND_TIMEOUT"]["value"] == "3600.5"
+    assert variables(JOBS["everything"])["ASCEND_TASK_TIMEOUT"]["value"] == "3600.5"
     assert "activeDeadlineSeconds" not in JOBS["minimal"]["spec"]["template"]["spec"]
-    assert "ASCEND_TIMEOUT" not in variables(JOBS["minimal"])
+    assert "ASCEND_TASK_TIMEOUT" not in variables(JOBS["minimal"])
 
 
 def test_every_word_of_a_timeout_arrives():
     long = replace(MINIMAL, needs=Needs(timeout=1_234_567.0))
     job = job_manifest(long, image=IMAGE, delivery=INLINE)
-    assert float(variables(job)["ASCEND_TIMEOUT"]["value"]) == 1_234_567.0
+    assert float(variables(job)["ASCEND_TASK_TIMEOUT"]["value"]) == 1_234_567.0
 
 
 # Names, labels, annotations.

@@ -60,7 +60,9 @@ def test_a_chunk_has_at_least_one_item(executor, chunksize):
         executor.map(pow, [1], [1], chunksize=chunksize)
 
 
-@pytest.mark.parametrize(("buffersize", "error"), [(0, ValueError), (-1, ValueError), ("2", TypeError), (2.0, TypeError)])
+@pytest.mark.parametrize(
+    ("buffersize", "error"), [(0, ValueError), (-1, ValueError), ("2", TypeError), (2.0, TypeError)]
+)
 def test_a_buffer_has_at_least_one_place(executor, buffersize, error):
     with pytest.raises(error, match="buffersize"):
         executor.map(pow, [1], [1], buffersize=buffersize)

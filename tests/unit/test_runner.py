@@ -12,8 +12,10 @@ import sys
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
+from uuid import uuid4
 
 import cloudpickle
 import pytest
@@ -37,6 +39,7 @@ class Ended(NamedTuple):
 
     @property
     def fields(self):
+        assert self.receipt, self
         return wire.read_head(wire.RECEIPT, self.receipt)[0]
 
     @property
@@ -73,11 +76,13 @@ class Pod:
     def __init__(self, archive, folder):
         self.folder = folder
         self.receipt = folder / "receipt"
+        # A task that is stopped takes all processes with it that have its number in their environment.
+        self.task = f"run-{uuid4().hex}"
         self._archive = archive
 
     def environ(self, parts, **more):
         variables = {
-            "ASCEND_TASK_ID": "run-1",
+            "ASCEND_TASK_ID": self.task,
             "ASCEND_RECEIPT": str(self.receipt),
             "ASCEND_CALL": wire.pack_inline(parts).decode(),
             "ASCEND_CALL_DIGEST": wire.digest_of(parts[0]),
@@ -174,7 +179,9 @@ def test_it_needs_nothing_installed(pod):
 
 def modules_after(function):
     code = "import sys; result = sorted(sys.modules)"
-    return bundle(eval, f"(exec({code!r}, space := {{}}), space['result'])[1]") if function is None else bundle(function)
+    return (
+        bundle(eval, f"(exec({code!r}, space := {{}}), space['result'])[1]") if function is None else bundle(function)
+    )
 
 
 def test_a_call_by_reference_loads_little_of_the_standard_library_and_nothing_else(pod):
@@ -184,6 +191,7 @@ def test_a_call_by_reference_loads_little_of_the_standard_library_and_nothing_el
     assert [name for name in loaded if name.startswith("ascend")] == [
         "ascend",
         "ascend._core",
+        "ascend._core.guard",
         "ascend._core.wire",
         "ascend.runner",
     ]
@@ -204,7 +212,7 @@ def test_the_archive_is_the_same_every_time_and_names_no_folder_of_this_machine(
     first = runner_archive()
     runner_archive.cache_clear()
     assert runner_archive() == first
-    assert os.path.dirname(wire.__file__).encode() not in first
+    assert str(Path(wire.__file__).parent).encode() not in first
 
 
 def test_the_archive_leaves_the_clients_side_at_home():
@@ -217,7 +225,7 @@ def test_the_function_sees_its_own_variables_and_of_ours_only_the_task(pod):
     def variables():
         return {name: value for name, value in os.environ.items() if name.startswith(("ASCEND_", "MY_"))}
 
-    assert pod.run(bundle(variables), MY_OWN="x").value == {"ASCEND_TASK_ID": "run-1", "MY_OWN": "x"}
+    assert pod.run(bundle(variables), MY_OWN="x").value == {"ASCEND_TASK_ID": pod.task, "MY_OWN": "x"}
 
 
 def test_a_coroutine_is_awaited(pod):
@@ -419,10 +427,12 @@ def test_a_call_that_is_not_there_is_a_storage_failure(pod):
 
 
 def test_an_answer_that_cannot_be_stored_is_a_storage_failure(pod):
-    url = (pod.folder / "no folder" / "outcome").as_uri()
+    (pod.folder / "no folder").touch()
+    (pod.folder / "a file").touch()
+    url = (pod.folder / "a file" / "outcome").as_uri()
     kind, code, message = pod.run(bundle(os.urandom, 10_000), ASCEND_OUTCOME_URL=url).failure
     assert (kind, code) == ("storage", wire.EXIT_STORAGE)
-    assert "no folder" in message
+    assert "a file" in message
 
 
 def buffers(count, size):
@@ -721,14 +731,14 @@ def test_a_timeout_ends_it_with_a_receipt_and_says_where_it_was(pod):
     def stuck():
         threading.Event().wait()
 
-    kind, code, message = (ended := pod.run(bundle(stuck), ASCEND_TIMEOUT="0.1")).failure
+    kind, code, message = (ended := pod.run(bundle(stuck), ASCEND_TASK_TIMEOUT="0.1")).failure
     assert (kind, code) == ("timeout", wire.EXIT_TIMEOUT)
     assert "0.1 s" in message
     assert "in stuck" in ended.output
 
 
 def test_a_function_in_time_does_not_notice_its_timeout(pod):
-    assert pod.run(bundle(abs, -1), ASCEND_TIMEOUT="1000").value == 1
+    assert pod.run(bundle(abs, -1), ASCEND_TASK_TIMEOUT="1000").value == 1
 
 
 @posix_only
