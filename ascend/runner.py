@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# What stands between the runner and the function says nothing to its author.
+_OUR_FRAMES = {"ascend.runner", "ascend._core.decorator", "ascend._core.mapping"}
+
 
 class _Failure(Exception):  # noqa: N818 - it becomes a receipt, nobody catches it as an error
     """The runner cannot go on; *kind* tells the client which error to raise."""
@@ -182,8 +185,8 @@ def _pack(status: str, value: Any, serializer: str) -> tuple[str, list[bytes | m
 
 def _describe_exception(dumps: Any, exc: BaseException) -> tuple[str, str, str, bytes | None, str]:
     """Return what the client needs to raise *exc* again: its text always, and its pickle if it has one."""
-    # The first frame is the runner's own.
-    exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+    while exc.__traceback__ and exc.__traceback__.tb_frame.f_globals.get("__name__") in _OUR_FRAMES:
+        exc.__traceback__ = exc.__traceback__.tb_next
     cls = type(exc)
     try:
         message = str(exc)

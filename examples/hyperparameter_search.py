@@ -1,5 +1,7 @@
 """Search hyper-parameters: a decorated function with a package that only its tasks have."""
 
+# ruff: noqa: PLC0415 - what a function imports is installed where it runs, and not here
+
 from __future__ import annotations
 
 from itertools import product

@@ -19,7 +19,7 @@ def estimate(seed: int) -> float:
 
 def main() -> None:
     with AscendExecutor(timeout=120) as executor:
-        # A task is a process of its own, which takes longer to start than this function takes to run: 16 calls share one.
+        # A task is a process, which takes longer to start than this function takes to run: 16 calls share one.
         estimates = list(executor.map(estimate, range(CALLS), chunksize=16))
     print(f"pi is {mean(estimates):.3f}, give or take {stdev(estimates) / CALLS**0.5:.3f}")
 

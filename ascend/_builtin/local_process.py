@@ -226,7 +226,8 @@ def _resident(pid: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         proc = Path("/proc", str(pid))
         total = int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        total += sum(map(_resident, map(int, (proc / "task" / str(pid) / "children").read_text().split())))
+        for children in proc.glob("task/*/children"):
+            total += sum(map(_resident, map(int, children.read_text().split())))
     return total
 
 

@@ -34,12 +34,18 @@ class AscendFunction(Generic[P, R]):
     """
 
     __wrapped__: Callable[P, Any]
+    _options: dict[str, Any]
     __qualname__: str
     __module__: str
 
     def __init__(self, function: Callable[P, Any], options: Mapping[str, Any]) -> None:
+        if isinstance(function, AscendFunction):
+            inner: AscendFunction[P, Any] = function
+            function, options = inner.__wrapped__, _joined(inner._options, options)
         functools.update_wrapper(self, function)
-        self._options = dict(options)
+        self._options = _joined({}, options)
+        # A function that wraps another decorated one has its needs among its attributes.
+        self.__dict__.pop("__ascend_needs__", None)
         # Without validation in a task: what checks it may not be installed there.
         if not _in_task():
             self.__ascend_needs__  # noqa: B018 - an option that is wrong is told where it was written
@@ -89,8 +95,11 @@ class AscendFunction(Generic[P, R]):
         return result
 
     def with_options(self, **options: Any) -> AscendFunction[P, R]:
-        """Return the same function with other needs; they go before the decorator's."""
-        return AscendFunction(self.__wrapped__, {**self._options, **options})
+        """Return the same function with other needs; they go before the decorator's.
+
+        ``env`` and ``secrets`` are joined key by key.
+        """
+        return AscendFunction(self, options)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -118,19 +127,25 @@ class AscendFunction(Generic[P, R]):
         if isinstance(self.__wrapped__, MethodType):
             function: AscendFunction[Any, Any] = AscendFunction(self.__wrapped__.__func__, self._options)
             return _bind, (function, self.__wrapped__.__self__)
-        if self._is_importable():
+        named = self._named()
+        if named is None:
+            return AscendFunction, (self.__wrapped__, self._options)
+        if named._options == self._options:  # noqa: SLF001 - our own class
             return _look_up, (self.__module__, self.__qualname__)
-        return AscendFunction, (self.__wrapped__, self._options)
+        # Always joined from the named one, so that the plain function never has to be found by its name.
+        return _look_up_with, (self.__module__, self.__qualname__, self._options)
 
-    def _is_importable(self) -> bool:
+    def _named(self) -> AscendFunction[Any, Any] | None:
+        """Return the decorated function that the name leads to, if that is this one but for its options."""
         module = sys.modules.get(self.__module__)
         # A module without a spec was made by hand, and is nowhere else.
         if module is None or self.__module__ == "__main__" or module.__spec__ is None:
-            return False
+            return None
         try:
-            return _look_up(self.__module__, self.__qualname__).__wrapped__ is self.__wrapped__
+            named = _look_up(self.__module__, self.__qualname__)
         except AttributeError:
-            return False
+            return None
+        return named if named.__wrapped__ is self.__wrapped__ else None
 
 
 class _Decorator:
@@ -158,6 +173,9 @@ class _Decorator:
 
 class _ClassMethod(classmethod):  # type: ignore[type-arg] # what it binds is an AscendFunction, not a plain callable
     """A class method whose `submit` and `map` are bound to the class too."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.__func__,)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self.__func__.__get__(type(instance) if owner is None else owner)
@@ -199,11 +217,7 @@ def ascend(function: Any = None, /, **options: Any) -> Any:
     process share one executor, made from the configuration when the first of them is called. Put it above
     ``@staticmethod`` and ``@classmethod``. `TypeError` for an unknown option, with the nearest name.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    if isinstance(given.get("project"), bool):
-        # The project is found by itself; True and False are what older code says.
-        del given["project"]
-    decorator = _Decorator(given)
+    decorator = _Decorator(options)
     return decorator if function is None else decorator(function)
 
 
@@ -259,7 +273,23 @@ def _look_up(module: str, qualname: str) -> AscendFunction[Any, Any]:
         msg = f"{module}.{qualname} is not a decorated function"
         raise AttributeError(msg)  # noqa: TRY004 - as if the name were not there
     plain = found.__wrapped__
-    return AscendFunction(plain.__func__, {}) if isinstance(plain, MethodType) else found
+    return AscendFunction(plain.__func__, found._options) if isinstance(plain, MethodType) else found  # noqa: SLF001
+
+
+def _look_up_with(module: str, qualname: str, options: Mapping[str, Any]) -> AscendFunction[Any, Any]:
+    return AscendFunction(_look_up(module, qualname), options)
+
+
+def _joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of two layers as one; what is `None` says nothing."""
+    joined = dict(below)
+    for name, value in above.items():
+        if name in {"env", "secrets"} and value is not None:
+            joined[name] = {**joined.get(name, {}), **value}
+        # The project is found by itself: True and False are what older code says.
+        elif value is not None and not (name == "project" and isinstance(value, bool)):
+            joined[name] = value
+    return joined
 
 
 def _bind(function: AscendFunction[Any, Any], instance: object) -> AscendFunction[Any, Any]:

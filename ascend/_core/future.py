@@ -151,8 +151,16 @@ class AscendFuture(Future[T]):
         """Note that *phase* of the timeline began."""
         self._marks.append((phase, time() if at is None else at))
 
-    def started_attempt(self, number: int) -> None:
+    def started_attempt(self, number: int, at: float) -> None:
+        """Note that a process runs; when it loaded and called, only its receipt can tell."""
         self._attempts = number
+        self.mark("run", at)
+
+    def ran(self, times: tuple[float, ...]) -> None:
+        """Note when loading, running and returning began, as the receipt tells."""
+        if times:
+            before = [mark for mark in self._marks if mark[0] != "run"]
+            self._marks = [*before, *zip(("load", "run", "return"), times, strict=False)]
 
     def settle(self, value: T | None, exception: BaseException | None) -> bool:
         """Give the future its end; false if it has one."""

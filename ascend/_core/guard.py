@@ -96,7 +96,8 @@ def leave(code: int) -> NoReturn:
     """End the process in good order, but do not wait for what the function left running."""
     start_new_thread(_exit_after, (_EXIT_GRACE, code))
     threading = sys.modules.get("threading")
-    if threading is not None and any(not thread.daemon for thread in threading.enumerate()[1:]):
+    # Taking down numpy and its like takes longer than many a call, and nobody will miss them.
+    if "ctypes" in sys.modules or (threading and any(not thread.daemon for thread in threading.enumerate()[1:])):
         import atexit  # noqa: PLC0415
 
         atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter would do, but for waiting for those threads

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Imported", "imports_of", "read_imports"]
@@ -83,9 +83,9 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
             yield from below
 
 
-def _guarded(node: ast.AST) -> list[ast.stmt]:
+def _guarded(node: ast.AST) -> Sequence[ast.AST]:
     if isinstance(node, ast.Try) and any(_catches_import_errors(handler) for handler in node.handlers):
-        return [*node.body, *(statement for handler in node.handlers for statement in handler.body)]
+        return [*node.body, *node.handlers]
     if isinstance(node, ast.If) and _last_name(node.test) == "TYPE_CHECKING":
         return node.body
     return []
@@ -133,7 +133,7 @@ def _absolute(name: str, level: int, package: str) -> str:
     if not level:
         return name
     parts = package.split(".")
-    kept = parts[: len(parts) - level + 1]
-    if not package or not kept:
+    if not package or level > len(parts):
         return ""
+    kept = parts[: len(parts) - level + 1]
     return ".".join([*kept, name]) if name else ".".join(kept)

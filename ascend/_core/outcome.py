@@ -72,13 +72,15 @@ def _read(task: Task, fields: dict[str, str], fetch: Callable[[], memoryview], s
             message = f"the answer of {task.function} was pickled by Python {there}, and here is {here}"
             raise VersionMismatchError(message, task_id=task.id)  # noqa: TRY301 - it is one of the ways in which reading fails
         loaded = serializer.loads(parts[0], parts[1:])
+        if fields["status"] == "exception":
+            loaded = _exception(task, loaded, serializer)
     except AscendError as exc:
         return Outcome(exception=exc, times=times, stored=stored)
     except BaseException as exc:  # noqa: BLE001 - unpickling runs whatever the class of the value likes
         return Outcome(exception=_unreadable(task, exc), times=times, stored=stored)
-    if fields["status"] == "value":
-        return Outcome(value=loaded, times=times, stored=stored)
-    return Outcome(exception=_exception(task, loaded, serializer), times=times, stored=stored)
+    if fields["status"] == "exception":
+        return Outcome(exception=loaded, times=times, stored=stored)
+    return Outcome(value=loaded, times=times, stored=stored)
 
 
 def _check_receipt(fields: dict[str, str]) -> None:

@@ -110,7 +110,7 @@ class Plugins:
         for plugin, ask in self._askers["ascend_task_event"]:
             try:
                 ask(event=event)
-            except Exception:  # noqa: BLE001 - an observer must not change what it observes
+            except BaseException:  # noqa: BLE001 - an observer must not change what it observes
                 _log.warning("the plugin %r raised in ascend_task_event", plugin, exc_info=True)
 
     def register_commands(self, cli: click.Group) -> None:

@@ -106,15 +106,7 @@ class SourceTracker:
         finder.search()
         self._stamps = finder.stamps
         self._error = _too_large(finder.files.values(), self._limit)
-        found = Source(finder.files.values(), finder.skipped.values())
-        self._source = None if self._error else self._unless_same(found)
-
-    def _unless_same(self, found: Source) -> Source:
-        known = self._source
-        # The same listing with other content has other stamps, and then the archive must be made anew.
-        if known is not None and (known.files, known.skipped) == (found.files, found.skipped):
-            return known if known.digest == found.digest else found
-        return found
+        self._source = None if self._error else Source(finder.files.values(), finder.skipped.values())
 
 
 def _is_local(name: str) -> bool:

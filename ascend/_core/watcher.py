@@ -105,7 +105,7 @@ class Watcher:
         self._mark_thread()
         try:
             for event in self._dispatcher.cluster.watch():
-                self._observe(event)
+                self._take(event)
             failure: BaseException = ClusterError("the cluster was closed")
         except BaseException as exc:  # whatever ends this thread, no future may be left waiting for it
             _logger.exception("the Jobs of this run can no longer be watched")
@@ -119,6 +119,13 @@ class Watcher:
             error.__cause__ = failure
             self._settlers.submit(self._settle_with, entry, error)
 
+    def _take(self, event: JobStatus | JobOutput) -> None:
+        try:
+            self._observe(event)
+        except BaseException:
+            # A display that fails for one task must not keep the others from their ends.
+            _logger.exception("an event of Job %s was not shown", event.job_name)
+
     def _observe(self, event: JobStatus | JobOutput) -> None:
         with self._guard:
             entry = self._entries.get(event.job_name)
@@ -129,7 +136,7 @@ class Watcher:
         if isinstance(event, JobOutput):
             self._write(entry, event.lines)
         elif event.phase == "running":
-            entry.future.started_attempt(event.attempt)
+            entry.future.started_attempt(event.attempt, event.at)
             if entry.future.start():
                 self._report(entry.task, "run")
         elif event.final:
@@ -153,8 +160,7 @@ class Watcher:
         except BaseException as exc:  # noqa: BLE001 - a fault here is this task's end, and never a future that hangs
             self._settle_with(entry, exc)
             return
-        for phase, moment in zip(("load", "run", "return"), outcome.times, strict=False):
-            entry.future.mark(phase, moment)
+        entry.future.ran(outcome.times)
         self._finish(entry)
         entry.future.settle(outcome.value, outcome.exception)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +14,10 @@ from ascend._core.transport import transport_of
 from ascend.errors import KeyNotFoundError, StorageError
 from ascend.interfaces import Storage
 
+if TYPE_CHECKING:
+    from ascend.interfaces import Buffer
+
+_PATIENCE = 60.0
 _MEBIBYTE = 1024 * 1024
 _THREADS = 8
 

@@ -145,7 +145,12 @@ def test_the_runner_loads_nothing_but_the_standard_library() -> None:
     loaded = effects_of("import ascend.runner")["loaded"]
     assert third_parties(loaded) - {"cloudpickle"} == set()
     ours = {name for name in loaded if name.partition(".")[0] == "ascend"}
-    assert ours - {"ascend", "ascend.errors"} == {"ascend._core", "ascend._core.wire", "ascend.runner"}
+    assert ours - {"ascend", "ascend.errors"} == {
+        "ascend._core",
+        "ascend._core.guard",
+        "ascend._core.wire",
+        "ascend.runner",
+    }
 
 
 @pytest.mark.parametrize("path", [path for path in TESTS if path.name != "conformance_run.py"], ids=short)

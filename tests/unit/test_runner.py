@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -701,6 +702,29 @@ def test_a_process_that_goes_on_does_not_hold_up_the_end(pod):
 
     child = pod.run(bundle(call)).value
     os.kill(child, signal.SIGKILL)
+
+
+@posix_only
+def test_a_worker_of_multiprocessing_does_not_hold_up_the_end(pod):
+    def stuck():
+        os.closerange(0, 3)
+        threading.Event().wait()
+
+    def call():
+        import atexit
+
+        # Handlers run in the opposite order: that of multiprocessing, which waits for its workers, runs before.
+        atexit.register(print, "the handler ran")
+        import multiprocessing
+
+        worker = multiprocessing.get_context("fork").Process(target=stuck)
+        worker.start()
+        return worker.pid
+
+    ended = pod.run(bundle(call))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(ended.value, signal.SIGKILL)
+    assert ended.output == "the handler ran\n"
 
 
 def test_standard_input_is_empty(pod):
