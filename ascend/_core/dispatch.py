@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ascend._core.bundle import job_prefix, pack_call, source_key
+from ascend._core.handmade import HandmadeModules
 from ascend._core.manifest import Delivery, default_image, job_manifest
 from ascend._core.runner_archive import runner_archive
 from ascend._core.source import SourceTracker
@@ -41,6 +42,7 @@ class Dispatcher:
         self.cluster: Cluster = plugins.cluster(profile.cluster, profile)
         self.serializer: Serializer = plugins.serializer(profile.serializer)
         self.source = SourceTracker()
+        self._handmade = HandmadeModules()
         self._run_id = run_id
         self._profile = profile
         self._plugins = plugins
@@ -121,6 +123,7 @@ class Dispatcher:
         if call is None or self._runner is None:
             msg = f"task {entry.task.id} was dispatched twice"
             raise RuntimeError(msg)
+        self._handmade.register()
         packed = pack_call(call, self.serializer, self.cluster.traits.inline_call)
         del call
         variables = {"ASCEND_CALL_DIGEST": packed.digest, **self._ship_source(entry.task)}
