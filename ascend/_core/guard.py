@@ -95,6 +95,11 @@ class TimeGuard:
 def leave(code: int) -> NoReturn:
     """End the process in good order, but do not wait for what the function left running."""
     start_new_thread(_exit_after, (_EXIT_GRACE, code))
+    processes = sys.modules.get("multiprocessing.process")
+    for child in processes.active_children() if processes else ():
+        # Daemons are ended by multiprocessing itself, which would wait for all others.
+        if not child.daemon:
+            child.kill()
     threading = sys.modules.get("threading")
     # Taking down numpy and its like takes longer than many a call, and nobody will miss them.
     if "ctypes" in sys.modules or (threading and any(not thread.daemon for thread in threading.enumerate()[1:])):

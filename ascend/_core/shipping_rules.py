@@ -71,7 +71,8 @@ _SECRETS = (
     "service-account*.json",
     "secrets.*",
 )
-_RUBBISH = ("*.pyc", "*.pyo", ".DS_Store", "Thumbs.db", "*.swp", "*~")
+_GENERATED = ("*.pyc", "*.pyo", ".DS_Store", "Thumbs.db", "*.swp", "*~")
+_FOR_GIT = (".gitignore", ".gitattributes", ".gitkeep", ".gitmodules")
 
 
 def folder_reason(folder: Path) -> str | None:
@@ -91,8 +92,10 @@ def name_reason(name: str) -> str | None:
         for pattern in _SECRETS:
             if fnmatch(lowered, pattern):
                 return f"may hold a secret ({pattern})"
-    if any(fnmatch(name, pattern) for pattern in _RUBBISH):
+    if any(fnmatch(name, pattern) for pattern in _GENERATED):
         return "generated"
+    if name in _FOR_GIT:
+        return "for git only"
     return None
 
 

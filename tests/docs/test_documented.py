@@ -35,7 +35,7 @@ PAGES = [
     *sorted(ROOT.glob("plugins/*/*.md")),
     *sorted(ROOT.glob("changelog.d/*.md")),
 ]
-NOT_RUN = "<!-- not run -->"
+NOT_RUN = "<!-- not run: "  # and the reason
 STRUCTURE = {"name", "needs", "plugin_config"}  # of a profile: not settings, but what holds them
 LONG_COMMANDS = ("demo",)  # has a test of its own
 EXAMPLES_LIMIT = 300.0  # seconds for all examples of a page
@@ -58,7 +58,7 @@ def blocks_of(page: Path, language: str) -> list[str]:
     """Return the code blocks that are run."""
     found, before = [], ""
     for token in tokens_of(page):
-        if token.type == "fence" and token.info.split()[:1] == [language] and before != NOT_RUN:
+        if token.type == "fence" and token.info.split()[:1] == [language] and not before.startswith(NOT_RUN):
             found.append(token.content)
         before = token.content.strip()
     return found

@@ -69,7 +69,7 @@ class Rude:
         ([0] * 5000 + [Model()] + [0] * 5000, "args[0][5000]._lock (a _thread.lock)"),
         (Model().fit, "args[0].__self__._lock (a _thread.lock)"),
         (functools.partial(print, 1, key=Model()), "args[0].keywords['key']._lock (a _thread.lock)"),
-        ((n for n in ()), "args[0] (a generator)"),
+        ((0 for _ in ()), "args[0] (a generator)"),
     ],
 )
 def test_the_path_leads_to_the_smallest_part(value, path):

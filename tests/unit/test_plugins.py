@@ -322,7 +322,7 @@ def test_the_same_object_twice_is_an_error():
 def test_two_plugins_of_one_name_are_an_error():
     first, second = ModuleType("acme"), ModuleType("acme")
     for module in (first, second):
-        module.ascend_task_event = Acme().ascend_task_event  # type: ignore[attr-defined]
+        module.ascend_task_event = Acme().ascend_task_event
     with pytest.raises(PluginError, match=r"the plugin 'acme' is there twice.*ASCEND_DISABLE_PLUGINS=acme"):
         load(first, second)
 

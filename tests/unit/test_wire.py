@@ -250,7 +250,7 @@ SAMPLES = {
     "calculation": lambda: raised(lambda: 1 // 0),
 }
 
-ATTRIBUTES = [
+ATTRIBUTES = (
     "args",
     "both",
     "characters_written",
@@ -278,7 +278,7 @@ ATTRIBUTES = [
     "text",
     "two",
     "value",
-]
+)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
