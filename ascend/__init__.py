@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ascend._core.decorator import AscendFunction, ascend
     from ascend._core.executor import AscendExecutor
     from ascend._core.future import AscendFuture
-    from ascend._core.preflight import CallReport
+    from ascend._core.preflight.report import CallReport
     from ascend.errors import AscendError
     from ascend.hookspecs import hookimpl
     from ascend.model import Secret
@@ -36,7 +36,7 @@ _HOMES = {
     "AscendExecutor": "ascend._core.executor",
     "AscendFunction": "ascend._core.decorator",
     "AscendFuture": "ascend._core.future",
-    "CallReport": "ascend._core.preflight",
+    "CallReport": "ascend._core.preflight.report",
     "Secret": "ascend.model",
     "as_completed": "concurrent.futures",
     "ascend": "ascend._core.decorator",

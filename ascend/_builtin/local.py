@@ -65,11 +65,13 @@ class LocalCluster:
         )
 
     def open(self, run_id: str, runner: bytes) -> str:
-        _sweep()
         self._run_id = run_id
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{run_id}-")).resolve()
-        self._lock = _lock(self._folder)
-        self._lock.acquire()
+        # Nobody may sweep between the making of a folder and the taking of its lock.
+        with _lock(Path(tempfile.gettempdir(), f".{_prefix()}lock")):
+            _sweep()
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{run_id}-")).resolve()
+            self._lock = _lock(self._folder / "lock")
+            self._lock.acquire()
         for name in ("storage", "source", "jobs"):
             (self._folder / name).mkdir()
         archive = self._folder / "runner.zip"
@@ -84,7 +86,11 @@ class LocalCluster:
         job.start()
         with self._guard:
             self._jobs[job.name] = job
-        job.thread.start()
+        try:
+            job.thread.start()
+        except RuntimeError:
+            # Python 3.12.0 and 3.12.1 refuse new threads as soon as the main thread has ended.
+            job.follow()
 
     def watch(self) -> Iterator[JobStatus | JobOutput]:
         while (event := self._events.get()) is not None:
@@ -105,7 +111,8 @@ class LocalCluster:
         for job in jobs:
             job.delete()
         for job in jobs:
-            job.thread.join(_CLOSE_SECONDS)
+            if job.thread.ident is not None:
+                job.thread.join(_CLOSE_SECONDS)
         self._events.put(None)
         if self._folder is not None:
             kill_escaped(f"ASCEND_TASK_ID={self._run_id}-")
@@ -122,7 +129,7 @@ class _Job:
 
     def __init__(self, manifest: Manifest, folder: Path, events: Queue[Any], forget: Any) -> None:
         self.name: str = manifest["metadata"]["name"]
-        self.thread = threading.Thread(target=self._follow, name=f"ascend-{self.name}", daemon=True)
+        self.thread = threading.Thread(target=self.follow, name=f"ascend-{self.name}", daemon=True)
         self._spec: dict[str, Any] = manifest["spec"]
         self._pod: dict[str, Any] = self._spec["template"]["spec"]
         self._container: dict[str, Any] = self._pod["containers"][0]
@@ -156,7 +163,8 @@ class _Job:
             if self._process is not None and self._process.returncode is None:
                 kill_group(self._process)
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """See the Job to its end, through all its attempts."""
         while True:
             status = self._status(self._wait())
             shutil.rmtree(self._home(), ignore_errors=True)
@@ -273,10 +281,10 @@ def _prefix() -> str:
     return f"ascend-{os.getuid() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'user')}-"
 
 
-def _lock(folder: Path) -> Any:
+def _lock(path: Path) -> Any:
     from filelock import FileLock  # noqa: PLC0415 - only who runs something here needs it
 
-    return FileLock(folder / "lock", thread_local=False)
+    return FileLock(path, thread_local=False)
 
 
 def _sweep() -> None:
@@ -284,6 +292,7 @@ def _sweep() -> None:
     from filelock import Timeout  # noqa: PLC0415 - as above
 
     for folder in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
+        # What has none is not ours, whatever its name.
         if (folder / "lock").exists():
-            with contextlib.suppress(Timeout, OSError), _lock(folder).acquire(timeout=0):
+            with contextlib.suppress(Timeout, OSError), _lock(folder / "lock").acquire(timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -52,7 +52,7 @@ class AscendFunction(Generic[P, R]):
 
     @functools.cached_property
     def __ascend_needs__(self) -> Needs:
-        from ascend._core.config import check_needs  # noqa: PLC0415 - not in a task
+        from ascend._core.config.profile import check_needs  # noqa: PLC0415 - not in a task
 
         return check_needs(self._options)
 

@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from ascend._core.bundle import job_prefix, pack_call, source_key
-from ascend._core.handmade import HandmadeModules
 from ascend._core.manifest import Delivery, default_image, job_manifest
 from ascend._core.runner_archive import runner_archive
-from ascend._core.source import SourceTracker
+from ascend._core.source.handmade import HandmadeModules
+from ascend._core.source.tracker import SourceTracker
 from ascend._core.wire import python_minor
 from ascend.errors import ConfigError
 from ascend.model import Environment
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ascend._core.entry import Entry
-    from ascend._core.plugins import Plugins
+    from ascend._core.plugins.asking import Plugins
     from ascend.interfaces import Cluster, ImageBuilder, Serializer, Storage
     from ascend.model import Manifest, Profile, Task
 

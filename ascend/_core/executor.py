@@ -11,10 +11,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ascend._core.bundle import Call, pickle_call
-from ascend._core.config import check_needs, load_profile
+from ascend._core.config.profile import check_needs, load_profile
 from ascend._core.mapping import batched, call_each, check_map, flatten, results_of
-from ascend._core.plugins import Plugins
-from ascend._core.progress import make_display
+from ascend._core.plugins.asking import Plugins
+from ascend._core.progress.display import make_display
 from ascend._core.run import Run
 from ascend.model import Needs
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Never, Self
 
     from ascend._core.future import AscendFuture
-    from ascend._core.preflight import CallReport
+    from ascend._core.preflight.report import CallReport
     from ascend.model import Profile, Secret
 
 __all__ = ["AscendExecutor"]
@@ -165,7 +165,7 @@ class AscendExecutor(Executor):
 
     def explain(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> CallReport:
         """Return what would travel for this call and what is missing, proved by unpickling it in a clean process."""
-        from ascend._core.preflight import explain_call  # noqa: PLC0415 - only who asks needs it
+        from ascend._core.preflight.report import explain_call  # noqa: PLC0415 - only who asks needs it
 
         dispatcher = self._run.dispatcher
 

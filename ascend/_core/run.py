@@ -12,7 +12,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
 from time import time
@@ -23,14 +22,15 @@ from ascend._core.dispatch import Dispatcher
 from ascend._core.entry import Entry
 from ascend._core.future import AscendFuture
 from ascend._core.output import Output
+from ascend._core.threads import Threads
 from ascend._core.watcher import Watcher
 from ascend.errors import InitializerError
 from ascend.model import Task, TaskEvent
 
 if TYPE_CHECKING:
     from ascend._core.bundle import Call
-    from ascend._core.plugins import Plugins
-    from ascend._core.progress import Display
+    from ascend._core.plugins.asking import Plugins
+    from ascend._core.progress.display import Display
     from ascend.model import Needs, Profile
 
 __all__ = ["Run"]
@@ -53,7 +53,7 @@ class Run:
         self._plugins = plugins
         self.dispatcher = Dispatcher(self.id, profile, plugins, report=self._report, note=display.note)
         self._watcher = Watcher(self.dispatcher, display, report=self._report, ended=self._ended)
-        self._dispatchers = ThreadPoolExecutor(_DISPATCH_THREADS, thread_name_prefix="ascend-dispatch")
+        self._dispatchers = Threads(_DISPATCH_THREADS, thread_name_prefix="ascend-dispatch")
         self._parallel = profile.max_parallel or self.dispatcher.cluster.traits.parallel
         self._numbers = count(1)
         self._queue: OrderedDict[str, Entry] = OrderedDict()
@@ -71,6 +71,7 @@ class Run:
         future: AscendFuture[Any] = AscendFuture(task, self, output)
         with self._changed:
             self._check_open()
+            self._watcher.start()
             self._queue[task.job_name] = Entry(task, future, output, call)
         self.display.submitted(task, group)
         future.add_done_callback(partial(self._report_end, task))
@@ -173,12 +174,12 @@ class Run:
             if not self.dispatcher.cluster.traits.queues and not entry.future.start():
                 self._ended(entry)
                 continue
-            self._dispatchers.submit(self._dispatch, entry)
+            self._dispatchers.do(self._dispatch, entry)
 
     def _dispatch(self, entry: Entry) -> None:
         try:
             if self.dispatcher.open():
-                self._watcher.start()
+                self._watcher.opened()
             if entry.future.done():
                 self._ended(entry)
                 return

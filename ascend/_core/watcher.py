@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ascend._core.outcome import outcome_of
 from ascend._core.output import displayed
+from ascend._core.threads import Threads
 from ascend.errors import ClusterError, TaskKilledError, TaskLostError
 from ascend.model import JobOutput
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ascend._core.dispatch import Dispatcher
     from ascend._core.entry import Entry
-    from ascend._core.progress import Display
+    from ascend._core.progress.display import Display
     from ascend.model import JobStatus, Task
 
 __all__ = ["Watcher"]
@@ -56,14 +56,20 @@ class Watcher:
         self._entries: dict[str, Entry] = {}
         self._guard = threading.Lock()
         self._failure: BaseException | None = None
+        self._open = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="ascend-watcher", daemon=True)
         self._own = threading.local()
-        self._settlers = ThreadPoolExecutor(
-            _SETTLING_THREADS, thread_name_prefix="ascend-settle", initializer=self._mark_thread
-        )
+        self._settlers = Threads(_SETTLING_THREADS, thread_name_prefix="ascend-settle", initializer=self._mark_thread)
 
     def start(self) -> None:
-        self._thread.start()
+        """Start the threads that must be there before the interpreter ends; may be called again."""
+        if self._thread.ident is None:
+            self._thread.start()
+            self._settlers.do(self._mark_thread)
+
+    def opened(self) -> None:
+        """Begin to watch: the cluster is open."""
+        self._open.set()
 
     def is_own_thread(self) -> bool:
         """Tell whether this is a thread of the watcher: one that must not wait for the watcher."""
@@ -74,6 +80,8 @@ class Watcher:
 
     def close(self, *, wait: bool) -> None:
         """End the threads after the cluster was closed."""
+        # The thread of a run that never got a Job still waits for its cluster.
+        self._open.set()
         if wait and self._thread.ident is not None:
             self._thread.join()
         self._settlers.shutdown(wait=wait)
@@ -92,7 +100,7 @@ class Watcher:
         with self._guard:
             self._entries.pop(entry.task.job_name, None)
         if entry.future.start():
-            self._settlers.submit(self._settle_with, entry, exc)
+            self._settlers.do(self._settle_with, entry, exc)
         else:
             self._ended(entry)
 
@@ -103,6 +111,7 @@ class Watcher:
 
     def _watch(self) -> None:
         self._mark_thread()
+        self._open.wait()
         try:
             for event in self._dispatcher.cluster.watch():
                 self._take(event)
@@ -117,7 +126,7 @@ class Watcher:
         for entry in left:
             error = TaskLostError(f"{entry.task.function} can no longer be watched: {failure}", task_id=entry.task.id)
             error.__cause__ = failure
-            self._settlers.submit(self._settle_with, entry, error)
+            self._settlers.do(self._settle_with, entry, error)
 
     def _take(self, event: JobStatus | JobOutput) -> None:
         try:
@@ -140,7 +149,7 @@ class Watcher:
             if entry.future.start():
                 self._report(entry.task, "run")
         elif event.final:
-            self._settlers.submit(self._settle, entry, event)
+            self._settlers.do(self._settle, entry, event)
 
     def _write(self, entry: Entry, lines: tuple[str, ...]) -> None:
         entry.output.add(lines)

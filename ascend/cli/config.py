@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ascend._core.config import resolve
-from ascend._core.config_files import PROJECT_FILE, project_folder, user_file
-from ascend._core.settings import NEEDS, PLACES, Setting
+from ascend._core.config.files import PROJECT_FILE, project_folder, user_file
+from ascend._core.config.profile import resolve
+from ascend._core.config.settings import NEEDS, PLACES, Setting
 from ascend.cli.suggest import SuggestingGroup
 from ascend.cli.tables import print_json, print_table
 from ascend.errors import ConfigError

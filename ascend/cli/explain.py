@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ascend._core.bundle import Call, pickle_call
-from ascend._core.config import load_profile
-from ascend._core.plugins import Plugins
-from ascend._core.preflight import explain_call
-from ascend._core.source import SourceTracker
+from ascend._core.config.profile import load_profile
+from ascend._core.plugins.asking import Plugins
+from ascend._core.preflight.report import explain_call
+from ascend._core.source.tracker import SourceTracker
 from ascend.cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ascend._core.preflight import CallReport
+    from ascend._core.preflight.report import CallReport
     from ascend.model import Needs, Profile
 
 __all__ = ["explain"]

@@ -53,8 +53,8 @@ class LazyGroup(SuggestingGroup):
         if self._asked_plugins:
             return
         self._asked_plugins = True
-        from ascend._core.config import load_profile  # noqa: PLC0415 - our own commands need no plugin to be found
-        from ascend._core.plugins import Plugins  # noqa: PLC0415 - as above
+        from ascend._core.config.profile import load_profile  # noqa: PLC0415 - our own commands need no plugin to be found
+        from ascend._core.plugins.asking import Plugins  # noqa: PLC0415 - as above
 
         try:
             Plugins.load(load_profile(ctx.params.get("profile"))).register_commands(self)

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from ascend._core.config import load_profile
-from ascend._core.plugins import Plugins
+from ascend._core.config.profile import load_profile
+from ascend._core.plugins.asking import Plugins
 from ascend.cli.tables import print_json, print_table
 
 __all__ = ["plugins"]

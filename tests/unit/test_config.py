@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ascend._core.config import check_needs, load_profile, resolve
-from ascend._core.config_files import line_of, refuse_strangers
-from ascend._core.settings import NEEDS, PLACES, SETTINGS
+from ascend._core.config.files import line_of, refuse_strangers
+from ascend._core.config.profile import check_needs, load_profile, resolve
+from ascend._core.config.settings import NEEDS, PLACES, SETTINGS
 from ascend.errors import ConfigError
 from ascend.model import Needs, Profile, Secret
 
@@ -294,7 +294,7 @@ def test_the_default_user_is_a_name_that_a_dns_label_takes(project, monkeypatch)
 
 def test_the_module_loads_nothing_heavy():
     heavy = "{'platformdirs', 'packaging', 'difflib', 'getpass', 'click'}"
-    program = f"import sys, ascend._core.config; print(*{{*sys.modules}} & {heavy})"
+    program = f"import sys, ascend._core.config.profile; print(*{{*sys.modules}} & {heavy})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert not done.stdout.strip()
 

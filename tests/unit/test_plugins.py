@@ -15,7 +15,7 @@ import click
 import pytest
 
 from ascend import hookimpl
-from ascend._core.plugins import Plugins
+from ascend._core.plugins.asking import Plugins
 from ascend.errors import NoPluginError, PluginError
 from ascend.interfaces import Storage
 from ascend.model import ClusterTraits, Needs, NodeType, Profile, Task, TaskEvent
@@ -430,7 +430,7 @@ def python(tmp_path: Path):
 DESCRIBE = """
     import json
     from dataclasses import asdict
-    from ascend._core.plugins import Plugins
+    from ascend._core.plugins.asking import Plugins
     from ascend.model import Profile
     Plugins.load(Profile())
     plugins = Plugins.load(Profile())
@@ -474,7 +474,7 @@ def test_a_disabled_plugin_is_not_imported(python):
 
 def test_an_installed_plugin_named_once_more_is_an_error(python):
     program = """
-        from ascend._core.plugins import Plugins
+        from ascend._core.plugins.asking import Plugins
         from ascend.model import Profile
         Plugins.load(Profile(plugins=("good_plugin",)))
     """
@@ -483,5 +483,5 @@ def test_an_installed_plugin_named_once_more_is_an_error(python):
 
 
 def test_the_module_is_importable_without_pluggy(python):
-    program = "import sys; sys.modules['pluggy'] = None; import ascend._core.plugins"
+    program = "import sys; sys.modules['pluggy'] = None; import ascend._core.plugins.asking"
     assert python(program, {}).returncode == 0

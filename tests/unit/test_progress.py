@@ -12,13 +12,13 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
-from ascend._core.progress import LinesDisplay, StatusDisplay, make_display
-from ascend._core.progress_board import Board
+from ascend._core.progress.board import Board
+from ascend._core.progress.display import LinesDisplay, StatusDisplay, make_display
 from ascend.model import Needs, Task
 
 PREAMBLE = """
 import os, sys, threading, time
-from ascend._core.progress import make_display
+from ascend._core.progress.display import make_display
 from ascend.model import Needs, Task
 
 def task(number, function="train"):
@@ -26,7 +26,7 @@ def task(number, function="train"):
 
 def drawn():
     # Two pictures: what is shown now was drawn after this was called.
-    from ascend._core import progress_region
+    from ascend._core.progress import region as progress_region
     surface, seen = progress_region.the_region()._surface, []
     done, draw = threading.Event(), surface.draw
     def spy(board):

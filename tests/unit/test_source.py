@@ -14,14 +14,14 @@ from textwrap import dedent
 
 import pytest
 
-from ascend._core.archive import make_archive
-from ascend._core.imports import read_imports
-from ascend._core.source import Source, SourceTracker, exists_only_here, local_module_reason
+from ascend._core.source.archive import make_archive
+from ascend._core.source.imports import read_imports
+from ascend._core.source.tracker import Source, SourceTracker, exists_only_here, local_module_reason
 from ascend.errors import SourceError
 
 PRINT = """
 import json
-from ascend._core.source import SourceTracker
+from ascend._core.source.tracker import SourceTracker
 source = SourceTracker().current()
 print(json.dumps({
     "files": {file.path: file.why for file in source.files},
@@ -160,6 +160,7 @@ def test_what_git_ignores_stays_and_is_named(project):
     found = project.source_of("import pkg")
     assert set(found["files"]) == {"pkg/__init__.py", "pkg/kept.log"}
     assert found["skipped"] == {
+        "pkg/.gitignore": "for git only",
         "pkg/run.log": "ignored by .gitignore",
         "pkg/local.txt": "ignored by pkg/.gitignore",
         "pkg/cache/": "ignored by .gitignore",
@@ -234,7 +235,7 @@ def test_too_much_source_names_the_largest_files_and_the_remedy(project):
     project.write({"pkg/__init__.py": "", "pkg/large.bin": bytes(3 * 2**20), "pkg/small.bin": bytes(10)})
     script = """
         import pkg
-        from ascend._core.source import SourceTracker
+        from ascend._core.source.tracker import SourceTracker
         from ascend.errors import SourceError
         tracker = SourceTracker(limit=2 * 2**20)
         for _ in range(2):
@@ -305,7 +306,7 @@ def test_a_module_that_is_loaded_later_is_found_at_once(project):
     project.write({"one.py": "", "two.py": ""})
     script = """
         import one
-        from ascend._core.source import SourceTracker
+        from ascend._core.source.tracker import SourceTracker
         tracker = SourceTracker(interval=1e9)
         first = tracker.current()
         assert tracker.current() is first
@@ -320,7 +321,7 @@ def test_changed_new_and_removed_files_are_seen_when_it_looks_again(project):
     project.write({"pkg/__init__.py": "", "pkg/data.txt": "one"})
     script = """
         import pathlib, pkg
-        from ascend._core.source import SourceTracker
+        from ascend._core.source.tracker import SourceTracker
         tracker = SourceTracker(interval=0)
         folder = pathlib.Path("pkg")
         seen = []
@@ -395,7 +396,7 @@ def test_a_module_out_of_a_zip_exists_only_here(project):
         import sys
         sys.path.insert(0, "code.zip")
         import zipped
-        from ascend._core.source import exists_only_here
+        from ascend._core.source.tracker import exists_only_here
         print(exists_only_here(zipped))
     """
     project.write({"zips.py": script, "local.py": ""})

@@ -13,15 +13,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ascend._core.progress_board import MOST_ROWS
-from ascend._core.progress_lines import write_lines
+from ascend._core.progress.board import MOST_ROWS
+from ascend._core.progress.lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
-    from ascend._core.progress_board import Bar, Board, Row
+    from ascend._core.progress.board import Bar, Board, Row
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _PLAIN_SPINNER = "|/-\\"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ascend._core import setting_checks as checks
+from ascend._core.config import checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ascend._core.config_files import config_files, project_folder
-from ascend._core.config_layers import (
+from ascend._core.config.checks import label_of
+from ascend._core.config.files import config_files, project_folder
+from ascend._core.config.layers import (
     PROFILE_VARIABLE,
     FileLayers,
     Layer,
@@ -16,8 +17,7 @@ from ascend._core.config_layers import (
     environment_layer,
     file_layers,
 )
-from ascend._core.setting_checks import label_of
-from ascend._core.settings import NEEDS, PLACES, SETTINGS, Setting, nearest
+from ascend._core.config.settings import NEEDS, PLACES, SETTINGS, Setting, nearest
 from ascend.errors import ConfigError
 from ascend.model import Needs, Profile
 

@@ -8,10 +8,16 @@ from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ascend._core.archive import make_archive
-from ascend._core.local_modules import exists_only_here, is_excluded, is_local_file, local_module_reason, module_file
-from ascend._core.shipping_rules import stamp
-from ascend._core.source_finder import Finder, ShippedFile, SkippedFile
+from ascend._core.source.archive import make_archive
+from ascend._core.source.finder import Finder, ShippedFile, SkippedFile
+from ascend._core.source.local_modules import (
+    exists_only_here,
+    is_excluded,
+    is_local_file,
+    local_module_reason,
+    module_file,
+)
+from ascend._core.source.rules import stamp
 from ascend.errors import SourceError
 
 if TYPE_CHECKING:

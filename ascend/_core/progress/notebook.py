@@ -7,12 +7,12 @@ from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ascend._core.progress_lines import write_lines
+from ascend._core.progress.lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ascend._core.progress_board import Bar, Board
+    from ascend._core.progress.board import Bar, Board
 
 _CELLS = 30
 

@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ascend._core.proof import prove
-from ascend._core.references import (
+from ascend._core.preflight.proof import prove
+from ascend._core.preflight.references import (
     Reference,
     allowed_distributions,
     code_imports,
@@ -22,8 +22,8 @@ from ascend._core.wire import python_minor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ascend._core.references import Reached
-    from ascend._core.source import ShippedFile, SkippedFile, Source
+    from ascend._core.preflight.references import Reached
+    from ascend._core.source.tracker import ShippedFile, SkippedFile, Source
     from ascend.model import Needs
 
 __all__ = ["CallReport", "ImportedDistribution", "ShippedModule", "explain_call"]
@@ -203,7 +203,7 @@ def _absent(requirements: tuple[str, ...]) -> set[str]:
         return set()
     from packaging.utils import canonicalize_name  # noqa: PLC0415 - only an explanation needs it
 
-    from ascend._core.local_modules import distributions_by_module  # noqa: PLC0415 - the same
+    from ascend._core.source.local_modules import distributions_by_module  # noqa: PLC0415 - the same
 
     allowed = allowed_distributions(requirements) | {"ascend", "cloudpickle"}
     by_module = distributions_by_module()

@@ -9,15 +9,15 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ascend._core.imports import imports_of
-from ascend._core.local_modules import (
+from ascend._core.source.imports import imports_of
+from ascend._core.source.local_modules import (
     is_excluded,
     is_foreign,
     is_local_file,
     module_file,
     search_locations,
 )
-from ascend._core.shipping_rules import FILE_LIMIT, IgnoreRules, folder_reason, name_reason, project_root, stamp
+from ascend._core.source.rules import FILE_LIMIT, IgnoreRules, folder_reason, name_reason, project_root, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

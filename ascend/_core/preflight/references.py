@@ -9,15 +9,15 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ascend._core.culprit import global_names
-from ascend._core.imports import imports_of
-from ascend._core.local_modules import distributions_by_module, is_excluded, is_local_file, search_locations
+from ascend._core.source.imports import imports_of
+from ascend._core.source.local_modules import distributions_by_module, is_excluded, is_local_file, search_locations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from importlib.metadata import Distribution
 
-    from ascend._core.source import Source
-    from ascend._core.source_finder import ShippedFile, SkippedFile
+    from ascend._core.source.finder import ShippedFile, SkippedFile
+    from ascend._core.source.tracker import Source
 
 __all__ = [
     "Reached",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from inspect import getattr_static
 from typing import TYPE_CHECKING, cast
 
-from ascend._core.plugin_sources import DISABLE_VARIABLE, Found, find, hook_arguments, new_manager
+from ascend._core.plugins.finding import DISABLE_VARIABLE, Found, find, hook_arguments, new_manager
 from ascend.errors import NoPluginError, PluginError
 from ascend.interfaces import Cluster, ImageBuilder, Serializer, Storage
 from ascend.model import NodeType, Profile, Task

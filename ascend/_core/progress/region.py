@@ -8,8 +8,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from ascend._core.progress_board import Board
-from ascend._core.progress_lines import write_lines
+from ascend._core.progress.board import Board
+from ascend._core.progress.lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,11 +139,11 @@ def the_region() -> Region | None:
 
 def _surface() -> Surface | None:
     if in_notebook():
-        from ascend._core.progress_notebook import NotebookSurface  # noqa: PLC0415 - IPython is only there
+        from ascend._core.progress.notebook import NotebookSurface  # noqa: PLC0415 - IPython is only there
 
         return NotebookSurface()
     if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        from ascend._core.progress_terminal import TerminalSurface  # noqa: PLC0415 - rich is imported for terminals only
+        from ascend._core.progress.terminal import TerminalSurface  # noqa: PLC0415 - rich is imported for terminals only
 
         return TerminalSurface()
     return None

@@ -12,12 +12,12 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ascend._core.progress_lines import write_lines
+from ascend._core.progress.lines import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ascend._core.progress_region import Region
+    from ascend._core.progress.region import Region
     from ascend.model import Task
 
     Outcome = Literal["succeeded", "failed", "cancelled"]
@@ -55,7 +55,7 @@ def make_display(progress: bool | None) -> Display:
     """Return a live display on a terminal or in a notebook; elsewhere status lines if *progress* is true, else none."""
     if progress is False:
         return LinesDisplay()
-    from ascend._core.progress_region import the_region  # noqa: PLC0415 - nobody who looks on pays for it
+    from ascend._core.progress.region import the_region  # noqa: PLC0415 - nobody who looks on pays for it
 
     region = the_region()
     if region is not None:
@@ -118,7 +118,7 @@ class StatusDisplay(LinesDisplay):
     """Writes plain status lines to standard error, for logs of a batch system or a pipeline."""
 
     def __init__(self) -> None:
-        from ascend._core.progress_board import Board  # noqa: PLC0415 - only where status lines were asked for
+        from ascend._core.progress.board import Board  # noqa: PLC0415 - only where status lines were asked for
 
         self._board = Board()
         self._written: dict[str, float] = {}

@@ -6,7 +6,7 @@ import sys
 import threading
 from types import ModuleType
 
-from ascend._core.local_modules import exists_only_here
+from ascend._core.source.local_modules import exists_only_here
 
 __all__ = ["HandmadeModules"]
 

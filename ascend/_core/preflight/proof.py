@@ -12,13 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ascend._core.local_modules import is_installed_path
 from ascend._core.runner_archive import runner_archive
+from ascend._core.source.local_modules import is_installed_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ascend._core.source import Source
+    from ascend._core.source.tracker import Source
 
 __all__ = ["prove"]
 

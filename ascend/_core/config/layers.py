@@ -6,15 +6,15 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ascend._core.setting_checks import UnfitError, shown
-from ascend._core.settings import SETTINGS, VARIABLE_PREFIX, nearest
+from ascend._core.config.checks import UnfitError, shown
+from ascend._core.config.settings import SETTINGS, VARIABLE_PREFIX, nearest
 from ascend.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ascend._core.config_files import ConfigFile
-    from ascend._core.settings import Setting
+    from ascend._core.config.files import ConfigFile
+    from ascend._core.config.settings import Setting
 
 PROFILE_VARIABLE = f"{VARIABLE_PREFIX}PROFILE"
 

@@ -1,0 +1,1 @@
+"""Settings: what there are, where they are said, and what they come to."""

@@ -1,0 +1,1 @@
+"""Plugins: found once, asked through one typed method for each hook."""

@@ -1,0 +1,1 @@
+"""What a call would need, told before it is made."""

@@ -1,0 +1,1 @@
+"""The source of the user's project: which files travel with a call, and why."""
