@@ -45,9 +45,9 @@ demo: ## Run real work through the local cluster
 .PHONY: test
 test: environments ## Check everything: format, lint, types, contracts, tests on every Python
 	@$(MAKE) check-format check-lint check-types check-imports
-	@$(MAKE) check-tests check-conformance
+	@$(MAKE) check-tests check-conformance check-soak
 
-.PHONY: check-format check-lint check-types check-imports check-tests check-conformance
+.PHONY: check-format check-lint check-types check-imports check-tests check-conformance check-soak
 check-format:
 	$(call say,format)
 	@$(BIN)/ruff format --check .
@@ -75,13 +75,17 @@ check-imports:
 check-tests:
 	@for venv in $(VENVS)/3.*; do \
 	  printf '\n== tests on Python %s ==\n' "$${venv##*/}"; \
-	  "$$venv/bin/$(firstword $(PYTEST))" $(wordlist 2,99,$(PYTEST)) --ignore tests/stdlib -m 'not cluster'; done
+	  "$$venv/bin/$(firstword $(PYTEST))" $(wordlist 2,99,$(PYTEST)) --ignore tests/stdlib --ignore tests/soak -m 'not cluster'; done
 
 # These Pythons have the standard library's own tests: pyenv's 3.13 and, as a package, Debian's 3.11.
 check-conformance:
 	@for venv in $(filter %/3.11 %/3.13,$(wildcard $(VENVS)/3.*)); do \
 	  printf '\n== the standard library'"'"'s own tests, on Python %s ==\n' "$${venv##*/}"; \
 	  "$$venv/bin/$(firstword $(PYTEST))" $(wordlist 2,99,$(PYTEST)) tests/stdlib; done
+
+check-soak:
+	$(call say,10000 calls on the local cluster: a few minutes)
+	@$(BIN)/python -m pytest --quiet tests/soak
 
 .PHONY: lint
 lint: environments ## Check format, lint, types and import contracts only

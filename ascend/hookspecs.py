@@ -28,8 +28,8 @@ __all__ = [
     "hookimpl",
 ]
 
-hookspec = pluggy.HookspecMarker("ascend")
-hookimpl = pluggy.HookimplMarker("ascend")
+hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker("ascend")
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker("ascend")
 """Marks a function of a plugin as the implementation of the hook of the same name."""
 
 

@@ -241,7 +241,7 @@ def _of_state(path: str, value: Any, state: Any) -> Iterator[_Part]:
     if isinstance(state, list) and is_dataclass(value) and len(state) == len(fields(value)):
         # As frozen dataclasses with slots give it.
         state = {field.name: each for field, each in zip(fields(value), state, strict=True)}
-    halves = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # noqa: PLR2004 - __dict__ and slots
+    halves: tuple[Any, ...] = state if isinstance(state, tuple) and len(state) == 2 else (state,)  # noqa: PLR2004 - __dict__ and slots
     if all(half is None or isinstance(half, dict) for half in halves):
         for half in halves:
             yield from (_Part(f"{path}.{name}", each) for name, each in (half or {}).items())

@@ -125,7 +125,6 @@ class AscendExecutor(Executor):
     def map(
         self,
         fn: Callable[..., R],
-        /,
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,

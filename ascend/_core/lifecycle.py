@@ -82,9 +82,7 @@ def _forget_in_child() -> None:
 
 # As the standard executors do: earlier than atexit, while threads can still be joined. It has to be registered
 # before the interpreter ends, so at import and not at the first submit.
-if hasattr(threading, "_register_atexit"):
-    threading._register_atexit(_finish)  # noqa: SLF001 - there is no public way, see above
-else:
-    atexit.register(_finish)
+# There is no public way, so where the private one is missing the ordinary end has to do.
+getattr(threading, "_register_atexit", atexit.register)(_finish)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)

@@ -28,6 +28,8 @@ from ascend.errors import InitializerError
 from ascend.model import Task, TaskEvent
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ascend._core.bundle import Call
     from ascend._core.plugins.asking import Plugins
     from ascend._core.progress.display import Display
@@ -200,15 +202,16 @@ class Run:
         self.display.phase(task, phase)
         self._plugins.task_event(TaskEvent(task, phase, time()))
 
-    def _report_end(self, task: Task, future: AscendFuture[Any]) -> None:
+    def _report_end(self, task: Task, future: Future[Any]) -> None:
         exception = None if future.cancelled() else future.exception()
         if isinstance(exception, InitializerError):
             self._break(exception)
         outcome: Literal["succeeded", "failed", "cancelled"] = "succeeded" if exception is None else "failed"
         if future.cancelled():
             outcome = "cancelled"
+        timeline = future.timeline if isinstance(future, AscendFuture) else None
         self.display.finished(task, outcome)
-        self._plugins.task_event(TaskEvent(task, outcome, time(), future.timeline))
+        self._plugins.task_event(TaskEvent(task, outcome, time(), timeline))
 
     def _break(self, exception: InitializerError) -> None:
         """Fail all that waits, since the initializer would fail for it too; as the standard executors do."""

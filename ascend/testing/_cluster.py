@@ -25,7 +25,7 @@ class ClusterContract:
     Its Jobs need an image with this minor version of Python, by default the stock one.
     """
 
-    patience = 60.0
+    patience: float = 60.0
     """How many seconds a test waits for an event."""
 
     @pytest.fixture
