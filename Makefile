@@ -109,7 +109,7 @@ bench: ## Measure, beside peers, in the same run
 run-bench:
 	@uv=$$(command -v uv || echo .cache/tools/bin/uv); \
 	  "$$uv" pip install --quiet --python $(NEWEST) --constraint .ci/constraints.txt --group bench
-	@$(BIN)/python benchmarks
+	@$(BIN)/python -m benchmarks
 
 .PHONY: format
 format: environments ## Write all code in the project's format

@@ -6,7 +6,7 @@ import os
 from concurrent.futures import wait
 from textwrap import indent
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -16,13 +16,13 @@ from rich.text import Text
 from ascend._core.executor import AscendExecutor
 from ascend._demo import REQUIREMENTS, examine, grid, learn_only, score
 from ascend.errors import AscendError
+from ascend.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ascend._core.future import AscendFuture
     from ascend._demo import Exam, Point, Score
-    from ascend.model import Timeline
+    from ascend.model import TaskEvent, Timeline
 
 _GRID = grid()
 _GOOD = 0.9
@@ -54,17 +54,16 @@ def demo(profile: str | None, cluster: str, points: int, progress: bool | None) 
     _Demo(Console(highlight=False, soft_wrap=True)).run(points)
 
 
-class _RememberingExecutor(AscendExecutor):
-    """Keeps all futures, for their timelines: `map` gives out results only."""
+class _Timelines:
+    """A plugin that keeps the timeline of every task that has ended: `map` gives out results only."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.futures: list[AscendFuture[Any]] = []
+    def __init__(self) -> None:
+        self.ended: list[Timeline] = []
 
-    def _submit(self, *args: Any, **kwargs: Any) -> AscendFuture[Any]:
-        future = super()._submit(*args, **kwargs)
-        self.futures.append(future)
-        return future
+    @hookimpl
+    def ascend_task_event(self, event: TaskEvent) -> None:
+        if event.timeline is not None:
+            self.ended.append(event.timeline)
 
 
 class _Demo:
@@ -75,7 +74,8 @@ class _Demo:
 
     def run(self, points: int) -> None:
         started = perf_counter()
-        with _RememberingExecutor(requirements=REQUIREMENTS) as executor:
+        timelines = _Timelines()
+        with AscendExecutor(requirements=REQUIREMENTS, plugins=[timelines]) as executor:
             place = executor.profile.cluster
             self._head(f"1. executor.map: {points} choices for a support vector machine, each a task on {place!r}")
             best = self._search(executor, _GRID[:points])
@@ -84,8 +84,7 @@ class _Demo:
             self._report(decorated.result())
             self._head("3. executor.submit: a task that must fail, since it learns from sevens only")
             self._fail(executor)
-            timelines = [future.timeline for future in (*executor.futures, decorated)]
-        self._console.print(_closing_line(timelines, perf_counter() - started))
+        self._console.print(_closing_line([*timelines.ended, decorated.timeline], perf_counter() - started))
 
     def _head(self, text: str) -> None:
         self._console.print(f"\n[bold]{text}[/bold]")
