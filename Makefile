@@ -85,7 +85,7 @@ check-conformance:
 
 check-soak:
 	$(call say,10000 calls on the local cluster: a few minutes)
-	@$(BIN)/python -m pytest --quiet tests/soak
+	@$(BIN)/python -m pytest --quiet -o faulthandler_timeout=1100 tests/soak
 
 .PHONY: lint
 lint: environments ## Check format, lint, types and import contracts only
