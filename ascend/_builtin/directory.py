@@ -8,8 +8,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from ascend._builtin.obstore_guard import as_bytes, check_key, keys_below, load_obstore, translated
 from ascend.errors import KeyNotFoundError, StorageError
@@ -111,8 +110,16 @@ def _folder_of(url: str) -> Path:
     parts = urlsplit(url)
     host = "" if parts.netloc == "localhost" else parts.netloc
     # Only Windows has a meaning for the host: \\host\share.
-    folder = Path(url2pathname(f"//{host}{parts.path}" if host else parts.path))
+    folder = Path(_path_of(f"//{host}{parts.path}" if host else parts.path))
     if (host and os.name != "nt") or parts.query or parts.fragment or not folder.is_absolute():
         msg = f"{url!r} names no folder: write file:///absolute/path, with spaces and the like as in pathlib's as_uri()"
         raise StorageError(msg)
     return folder
+
+
+def _path_of(path: str) -> str:
+    if os.name != "nt":
+        return unquote(path)
+    from urllib.request import url2pathname  # noqa: PLC0415 - 20 ms, and it knows drives, which only Windows has
+
+    return url2pathname(path)

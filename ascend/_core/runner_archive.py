@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import marshal
-import zipfile
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -33,9 +32,11 @@ _UNCHECKED = b"\x01\x00\x00\x00"
 @cache
 def runner_archive() -> bytes:
     """Return the archive as bytes: the same for the same versions of ascend, cloudpickle and Python."""
-    import cloudpickle  # noqa: PLC0415 - takes 40 ms, and only who submits needs it
+    import zipfile  # noqa: PLC0415 - here and below: only who submits needs it
 
-    import ascend  # noqa: PLC0415 - only its files are wanted
+    import cloudpickle  # noqa: PLC0415
+
+    import ascend  # noqa: PLC0415
 
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,15 +89,19 @@ def _project_config(start: Path | None) -> ConfigFile | None:
 
 def _read(path: Path, prefix: tuple[str, ...]) -> ConfigFile | None:
     try:
-        text = path.read_bytes().decode()
-        table: Any = tomllib.loads(text)
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{path} is not valid TOML: {error}"
-        raise ConfigError(msg) from error
     except OSError as error:
         msg = f"{path} cannot be read: {error.strerror}"
+        raise ConfigError(msg) from error
+    import tomllib  # noqa: PLC0415 - many have no file at all
+
+    try:
+        text = data.decode()
+        table: Any = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path} is not valid TOML: {error}"
         raise ConfigError(msg) from error
     for key in prefix:
         table = table.get(key) if isinstance(table, dict) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from typing import TYPE_CHECKING
 
 from ascend.errors import SourceError
@@ -20,6 +19,8 @@ _UNIX = 3
 
 def make_archive(members: Iterable[tuple[str, Path]]) -> bytes:
     """Return a zip with the files under the given names; `SourceError` names one that cannot be read."""
+    import zipfile  # noqa: PLC0415 - only who submits needs it
+
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, origin in sorted(members):
