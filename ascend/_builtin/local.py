@@ -22,7 +22,7 @@ from queue import Queue
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from ascend._builtin.local_process import End, follow, kill_escaped, kill_group, start
+from ascend._builtin.local_process import End, bytes_of, follow, kill_escaped, kill_group, start
 from ascend.errors import ClusterError
 from ascend.model import ClusterTraits, JobOutput, JobStatus
 
@@ -65,6 +65,13 @@ class LocalCluster:
         )
 
     def open(self, run_id: str, runner: bytes) -> str:
+        try:
+            return self._make_folder(run_id, runner)
+        except OSError as exc:
+            msg = f"the local cluster cannot make its folder: {exc}; name another place in TMPDIR"
+            raise ClusterError(msg) from exc
+
+    def _make_folder(self, run_id: str, runner: bytes) -> str:
         self._run_id = run_id
         # Nobody may sweep between the making of a folder and the taking of its lock.
         with _lock(Path(tempfile.gettempdir(), f".{_prefix()}lock")):
@@ -256,18 +263,6 @@ class _Job:
             "ASCEND_LIFELINE": "stdin",
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(home / "tmp")),
         }
-
-
-_UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "m": 1e-3}
-_BINARY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-
-
-def bytes_of(quantity: str) -> int:
-    """Return a Kubernetes quantity of memory in bytes."""
-    for unit, factor in (_BINARY_UNITS | _UNITS).items():
-        if quantity.endswith(unit):
-            return int(float(quantity.removesuffix(unit)) * factor)
-    return int(float(quantity))
 
 
 def _cores() -> int:

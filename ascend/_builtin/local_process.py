@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["End", "follow", "kill_escaped", "kill_group", "start"]
+__all__ = ["End", "bytes_of", "follow", "kill_escaped", "kill_group", "start"]
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 20
@@ -238,3 +238,15 @@ def _end(code: int, reason: str) -> End:
         return End(None, signal.Signals(-code).name, reason)
     except ValueError:
         return End(None, f"signal {-code}", reason)
+
+
+_UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "m": 1e-3}
+_BINARY_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
+
+
+def bytes_of(quantity: str) -> int:
+    """Return a Kubernetes quantity of memory in bytes."""
+    for unit, factor in (_BINARY_UNITS | _UNITS).items():
+        if quantity.endswith(unit):
+            return int(float(quantity.removesuffix(unit)) * factor)
+    return int(float(quantity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import deque
 from concurrent.futures import Executor, Future
@@ -16,6 +17,7 @@ from ascend._core.mapping import batched, call_each, check_map, flatten, results
 from ascend._core.plugins.asking import Plugins
 from ascend._core.progress.display import make_display
 from ascend._core.run import Run
+from ascend.errors import PluginError
 from ascend.model import Needs
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class AscendExecutor(Executor):
         }
         arguments = {name: value for name, value in given.items() if value is not None} | unknown
         settings = load_profile(profile, arguments=arguments)
-        self._run = Run(settings, Plugins.load(settings, plugins), make_display(settings.progress))
+        self._run = Run(settings, _load(settings, plugins), make_display(settings.progress))
         self._needs = settings.needs
         self._overrides = Needs()
         self._initializer = None if initializer is None else (_checked(initializer), initargs)
@@ -217,6 +219,17 @@ class AscendExecutor(Executor):
 
 class _Keeper:
     """Lives as long as an executor or a view on it."""
+
+
+def _load(settings: Profile, plugins: Sequence[object]) -> Plugins:
+    try:
+        return Plugins.load(settings, plugins)
+    except ModuleNotFoundError as exc:
+        if "ASCEND_TASK_ID" not in os.environ:
+            raise
+        # The runner's archive carries ascend, but not what it depends on.
+        msg = f"an executor inside a task needs ascend among the task's requirements: {exc}"
+        raise PluginError(msg) from exc
 
 
 def _checked(initializer: object) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["runner_archive"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_STAYS_HERE = ("_builtin", "cli", "testing", "__main__.py")
+_STAYS_HERE = ("cli", "testing", "__main__.py")
 _STARTS_EVERY_TASK = (
     "ascend",
     "ascend._core",

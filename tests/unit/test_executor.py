@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ascend import AscendExecutor
-from ascend.errors import InitializerError, SerializationError
+from ascend.errors import InitializerError, PluginError, SerializationError
 
 
 class Thing:
@@ -386,3 +386,45 @@ def test_storage_is_empty_after_a_large_answer_and_after_a_crash(make_executor, 
 
     assert len(futures[0].result()) == 9000
     assert not [path for path in storage.rglob("jobs/*/*") if path.is_file()]
+
+
+def test_an_executor_may_be_made_inside_a_task(executor):
+    def call(count):
+        from ascend import AscendExecutor
+
+        with AscendExecutor(cluster="local", progress=False) as inner:
+            return list(inner.map(abs, range(-count, 0)))
+
+    assert executor.submit(call, 2).result(timeout=60) == [2, 1]
+
+
+def test_inside_a_bare_task_an_executor_says_what_it_lacks(executor):
+    def call():
+        import sys
+
+        # As if nothing were installed.
+        sys.modules["pluggy"] = None
+        from ascend import AscendExecutor
+
+        AscendExecutor(cluster="local")
+
+    with pytest.raises(PluginError, match="inside a task needs ascend among the task's requirements"):
+        executor.submit(call).result(timeout=60)
+
+
+def test_a_temporary_folder_that_cannot_be_used_is_named(client, tmp_path):
+    (tmp_path / "file").touch()
+    script = f"""
+import tempfile
+from ascend import AscendExecutor
+
+tempfile.tempdir = {str(tmp_path / "file")!r}
+if __name__ == "__main__":
+    with AscendExecutor(progress=False) as executor:
+        print(repr(executor.submit(abs, -1).exception(timeout=60)))
+"""
+    ran = client.run(script)
+
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("ClusterError")
+    assert "TMPDIR" in ran.out

@@ -219,7 +219,7 @@ def test_the_archive_is_the_same_every_time_and_names_no_folder_of_this_machine(
 def test_the_archive_leaves_the_clients_side_at_home():
     names = zipfile.ZipFile(io.BytesIO(runner_archive())).namelist()
     assert {name.split("/")[0] for name in names} == {"ascend", "cloudpickle"}
-    assert not [name for name in names if name.startswith(("ascend/_builtin", "ascend/cli", "ascend/testing"))]
+    assert not [name for name in names if name.startswith(("ascend/cli", "ascend/testing"))]
 
 
 def test_the_function_sees_its_own_variables_and_of_ours_only_the_task(pod):
