@@ -13,8 +13,7 @@ from threading import Condition, Thread
 import pytest
 
 from ascend._builtin.local import LocalCluster
-from ascend._builtin.local_process import bytes_of
-from ascend._builtin.local_process import follow, start
+from ascend._builtin.local_process import bytes_of, follow, start
 from ascend.errors import ClusterError
 from ascend.model import JobOutput, JobStatus, Secret
 from ascend.testing import sample_job, sample_task
