@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,10 @@ from ascend import AscendExecutor
 
 PATIENCE = 60.0
 """How many seconds a test waits for what must happen; nothing here is a measure of speed."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts background jobs that ignore Ctrl-C, and the clients under test would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
