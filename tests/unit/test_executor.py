@@ -10,6 +10,7 @@ import weakref
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ascend import AscendExecutor
@@ -78,9 +79,7 @@ def test_an_argument_and_a_result_of_any_size_travel(executor, size):
 
 
 def test_large_buffers_come_back_writable(executor):
-    numpy = pytest.importorskip("numpy")
-
-    array = executor.submit(operator.add, numpy.arange(50_000.0), 1).result()
+    array = executor.submit(operator.add, np.arange(50_000.0), 1).result()
     array += 1
 
     assert array[0] == 2.0
