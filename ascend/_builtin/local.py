@@ -11,17 +11,15 @@ runner sees the end of its standard input, removes the run's folder and kills it
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
-import tempfile
 import threading
-from pathlib import Path
 from queue import Queue
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from ascend._builtin.local_folder import new_folder
 from ascend._builtin.local_process import End, bytes_of, follow, kill_escaped, kill_group, start
 from ascend.errors import ClusterError
 from ascend.model import ClusterTraits, JobOutput, JobStatus
@@ -29,6 +27,7 @@ from ascend.model import ClusterTraits, JobOutput, JobStatus
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ascend.model import Manifest
 
@@ -73,12 +72,7 @@ class LocalCluster:
 
     def _make_folder(self, run_id: str, runner: bytes) -> str:
         self._run_id = run_id
-        # Nobody may sweep between the making of a folder and the taking of its lock.
-        with _lock(Path(tempfile.gettempdir(), f".{_prefix()}lock")):
-            _sweep()
-            self._folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{run_id}-")).resolve()
-            self._lock = _lock(self._folder / "lock")
-            self._lock.acquire()
+        self._folder, self._lock = new_folder(run_id)
         for name in ("storage", "source", "jobs"):
             (self._folder / name).mkdir()
         archive = self._folder / "runner.zip"
@@ -172,20 +166,26 @@ class _Job:
 
     def follow(self) -> None:
         """See the Job to its end, through all its attempts."""
+        try:
+            status = self._last_status()
+        except BaseException as exc:  # noqa: BLE001 - whatever goes wrong here, the Job must get its last status
+            if self._process is not None:
+                # Leaving it closes its pipes and waits for its end.
+                with self._process:
+                    kill_group(self._process)
+            status = JobStatus(self.name, "failed", self._attempt, time(), reason=f"{type(exc).__name__}: {exc}")
+        self._forget(self.name)
+        self._events.put(status)
+
+    def _last_status(self) -> JobStatus:
         while True:
             status = self._status(self._wait())
             shutil.rmtree(self._home(), ignore_errors=True)
             if status.final:
-                break
+                return status
             self._events.put(status)
             self._attempt += 1
-            try:
-                self.start()
-            except ClusterError as exc:
-                status = JobStatus(self.name, "failed", self._attempt, time(), reason=str(exc))
-                break
-        self._forget(self.name)
-        self._events.put(status)
+            self.start()
 
     def _wait(self) -> End:
         if self._process is None:
@@ -270,24 +270,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _prefix() -> str:
-    return f"ascend-{os.getuid() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'user')}-"
-
-
-def _lock(path: Path) -> Any:
-    from filelock import FileLock  # noqa: PLC0415 - only who runs something here needs it
-
-    return FileLock(path, thread_local=False)
-
-
-def _sweep() -> None:
-    """Remove the folders of runs whose client was killed; a living one holds its lock."""
-    from filelock import Timeout  # noqa: PLC0415 - as above
-
-    for folder in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
-        # What has none is not ours, whatever its name.
-        if (folder / "lock").exists():
-            with contextlib.suppress(Timeout, OSError), _lock(folder / "lock").acquire(timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)

@@ -20,6 +20,10 @@ __all__ = ["End", "bytes_of", "follow", "kill_escaped", "kill_group", "start"]
 
 _CHUNK = 1 << 16
 _LONGEST_LINE = 1 << 20
+# The most that Linux lets a pipe of an ordinary user hold; what comes after it was written after the end.
+_PIPE_SIZE = 1 << 20
+# What select takes has an upper limit.
+_LONGEST_PAUSE = 3600.0
 _NO_PIDFD_INTERVAL = 0.05
 _MEMORY_INTERVAL = 0.05
 
@@ -146,7 +150,7 @@ class _Limits:
         """Return how long to wait for output before looking again."""
         pauses = [] if wakes_at_end else [_NO_PIDFD_INTERVAL]
         if self._until is not None:
-            pauses.append(max(0.0, self._until - monotonic()))
+            pauses.append(min(_LONGEST_PAUSE, max(_NO_PIDFD_INTERVAL, self._until - monotonic())))
         if self._memory is not None:
             pauses.append(_MEMORY_INTERVAL)
         return min(pauses, default=None)
@@ -184,8 +188,9 @@ class _Lines:
             return
         os.set_blocking(pipe.fileno(), False)
         with contextlib.suppress(BlockingIOError):
-            while self.read(pipe):
-                pass
+            for _ in range(_PIPE_SIZE // _CHUNK):
+                if not self.read(pipe):
+                    break
 
     def end(self) -> None:
         """Hand over a last line without an end."""

@@ -162,7 +162,8 @@ def _ready(folder: Path) -> Path | None:
     try:
         python = Path(json.loads(marker.read_text(encoding="utf-8"))["python"])
         os.utime(marker)
-    except FileNotFoundError:
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        # There is none, or what it says is damaged: it is made again.
         return None
     # The Python that it was made of may have been removed since.
     return python if python.exists() else None

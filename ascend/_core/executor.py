@@ -40,8 +40,9 @@ class AscendExecutor(Executor):
     What is not said here comes from the environment (``ASCEND_*``), the project's and the user's configuration.
     *cluster* is ``"kubernetes"``, ``"local"`` or a plugin's. *max_parallel* bounds how many tasks run at once;
     `None` leaves it to the cluster. *timeout* is how many seconds a function may run, *queue_timeout* how long it
-    may wait for a place. *requirements* are PEP 508 strings, installed where the call runs. *retries* are further
-    attempts after the process died, not after an exception. *progress*: `None` shows it on a terminal only.
+    may wait for a place on a cluster that queues, which ``local`` does not. *requirements* are PEP 508 strings,
+    installed where the call runs. *retries* are further attempts after the process died, not after an exception.
+    *progress*: `None` shows it on a terminal only.
     *plugins* are objects that implement hooks, asked before all others. *initializer* runs in every task's process
     before the call; where it fails, the executor takes no more calls.
 
@@ -85,10 +86,11 @@ class AscendExecutor(Executor):
         }
         arguments = {name: value for name, value in given.items() if value is not None} | unknown
         settings = load_profile(profile, arguments=arguments)
+        start = None if initializer is None else (_checked(initializer), initargs)
         self._run = Run(settings, _load(settings, plugins), make_display(settings.progress))
         self._needs = settings.needs
         self._overrides = Needs()
-        self._initializer = None if initializer is None else (_checked(initializer), initargs)
+        self._initializer = start
         # Views share it: the run goes on until the last of them is gone, and then ends when its work is done.
         self._keeper = _Keeper()
         weakref.finalize(self._keeper, self._run.shutdown, wait=False).atexit = False

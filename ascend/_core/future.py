@@ -77,8 +77,10 @@ class AscendFuture(Future[T]):
     @property
     def timeline(self) -> Timeline:
         """Where the time went so far; complete once the future is done."""
-        ends = [*(began for _, began in self._marks[1:]), self._ended_at or time()]
-        rows = zip(self._marks, ends, strict=True)
+        # Other threads add to it meanwhile.
+        marks = list(self._marks)
+        ends = [*(began for _, began in marks[1:]), self._ended_at or time()]
+        rows = zip(marks, ends, strict=True)
         return Timeline(tuple(Phase(name, began, max(0.0, end - began)) for (name, began), end in rows))
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:

@@ -85,11 +85,14 @@ class TimeGuard:
             return
         import traceback  # noqa: PLC0415 - here and below: what a task does not need it does not pay for
 
-        sys.stderr.write(f"ascend: stopped after {self._timeout:g} s; this is where it was:\n")
-        traceback.print_stack(sys._current_frames()[self._thread])  # noqa: SLF001 - documented, for debuggers
         message = f"it ran longer than {self._timeout:g} s"
         wire.write_receipt(self._receipt, {"status": "failed", "kind": "timeout"}, message.encode())
-        flush_and_exit(wire.EXIT_TIMEOUT)
+        try:
+            sys.stderr.write(f"ascend: stopped after {self._timeout:g} s; this is where it was:\n")
+            traceback.print_stack(sys._current_frames()[self._thread])  # noqa: SLF001 - documented, for debuggers
+        finally:
+            # The function may have closed the stream.
+            flush_and_exit(wire.EXIT_TIMEOUT)
 
 
 def leave(code: int) -> NoReturn:
@@ -117,7 +120,11 @@ def _exit_after(seconds: float, code: int) -> None:
 
 def flush_and_exit(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            # The function closed it, or put something else in its place.
+            continue
     if "ctypes" in sys.modules and os.name == "posix":
         import ctypes  # noqa: PLC0415
 

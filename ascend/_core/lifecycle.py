@@ -28,7 +28,8 @@ class Living(Protocol):
 
 
 _living: set[Living] = set()
-_guard = threading.Lock()
+# An executor that is collected as garbage ends in whatever thread, maybe one that is in here.
+_guard = threading.RLock()
 _exiting = False
 
 
@@ -55,7 +56,8 @@ def _finish() -> None:
     with _guard:
         runs = list(_living)
     # Whoever pressed Ctrl-C does not want to wait for the rest.
-    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
+    # At an interactive prompt it may have been long ago.
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1")
     try:
         for run in runs:
             run.shutdown(wait=not interrupted, cancel_futures=interrupted, kill=interrupted)
@@ -72,7 +74,7 @@ def _finish() -> None:
 
 def _forget_in_child() -> None:
     global _guard, _exiting  # noqa: PLW0603 - a thread of the parent may have held the lock
-    _guard = threading.Lock()
+    _guard = threading.RLock()
     _exiting = False
     runs = list(_living)
     _living.clear()

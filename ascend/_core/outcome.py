@@ -30,12 +30,11 @@ __all__ = ["Outcome", "outcome_of"]
 
 
 class Outcome(NamedTuple):
-    """What a task came to, when its phases began there (Unix time), and whether its storage holds something."""
+    """What a task came to, and when its phases began there (Unix time)."""
 
     value: Any = None
     exception: BaseException | None = None
     times: tuple[float, ...] = ()
-    stored: bool = False
 
 
 def outcome_of(
@@ -64,7 +63,6 @@ def outcome_of(
 def _read(task: Task, fields: dict[str, str], fetch: Callable[[], memoryview], serializer: Serializer) -> Outcome:
     """Return the value or exception that the receipt announces."""
     times = tuple(float(moment) for moment in fields["times"].split(","))
-    stored = fields["where"] == "storage"
     try:
         head, parts = wire.check(fetch(), fields["digest"])
         if head["python"] != wire.python_minor():
@@ -75,12 +73,12 @@ def _read(task: Task, fields: dict[str, str], fetch: Callable[[], memoryview], s
         if fields["status"] == "exception":
             loaded = _exception(task, loaded, serializer)
     except AscendError as exc:
-        return Outcome(exception=exc, times=times, stored=stored)
+        return Outcome(exception=exc, times=times)
     except BaseException as exc:  # noqa: BLE001 - unpickling runs whatever the class of the value likes
-        return Outcome(exception=_unreadable(task, exc), times=times, stored=stored)
+        return Outcome(exception=_unreadable(task, exc), times=times)
     if fields["status"] == "exception":
-        return Outcome(exception=loaded, times=times, stored=stored)
-    return Outcome(value=loaded, times=times, stored=stored)
+        return Outcome(exception=loaded, times=times)
+    return Outcome(value=loaded, times=times)
 
 
 def _check_receipt(fields: dict[str, str]) -> None:

@@ -56,6 +56,10 @@ class Output:
             self._ended = True
             _arrived.notify_all()
 
+    def abandon(self) -> None:
+        """End in a forked child, where a lock may belong to a thread of the parent."""
+        self._ended = True
+
     def tail(self, count: int) -> tuple[str, ...]:
         with _arrived:
             return tuple(self._lines or ())[-count:]

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from collections import OrderedDict
@@ -28,6 +29,7 @@ from ascend.errors import InitializerError
 from ascend.model import Task, TaskEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from ascend._core.bundle import Call
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from ascend.model import Needs, Profile
 
 __all__ = ["Run"]
+
+_logger = logging.getLogger("ascend")
 
 _DISPATCH_THREADS = 16
 _NOT_AFTER_FORK = (
@@ -82,16 +86,18 @@ class Run:
 
     def shutdown(self, *, wait: bool, cancel_futures: bool = False, kill: bool = False) -> None:
         """Take no more calls; with *kill* stop those that run."""
+        if self._abandoned:
+            # What there is belongs to the parent of this fork.
+            return
         with self._changed:
             self._shutdown = True
             pending = list(self._queue.values()) if cancel_futures else []
             running = list(self._running.values()) if kill or cancel_futures else []
         for entry in (*pending, *running):
             if cancel_futures:
-                entry.future.cancel()
-        for entry in running:
+                _try(entry.future.cancel)
             if kill:
-                entry.future.kill()
+                _try(entry.future.kill)
         self._close_if_done()
         # A done-callback that ends its own executor cannot wait for itself.
         if wait and not self._watcher.is_own_thread():
@@ -111,6 +117,7 @@ class Run:
             future._condition = threading.Condition()  # noqa: SLF001
             future._waiters = []  # noqa: SLF001
             future._done_callbacks = []  # type: ignore[attr-defined] # noqa: SLF001
+            entry.output.abandon()
             if not future.done():
                 future.set_exception(RuntimeError(error))
 
@@ -176,7 +183,12 @@ class Run:
             if not self.dispatcher.cluster.traits.queues and not entry.future.start():
                 self._ended(entry)
                 continue
-            self._dispatchers.do(self._dispatch, entry)
+            try:
+                self._dispatchers.do(self._dispatch, entry)
+            except RuntimeError as exc:
+                # The system has no thread left.
+                self._running.pop(entry.task.job_name, None)
+                entry.future.settle(None, exc)
 
     def _dispatch(self, entry: Entry) -> None:
         try:
@@ -226,10 +238,10 @@ class Run:
 
     def _close_if_done(self) -> None:
         with self._changed:
-            if not self._shutdown or self._queue or self._running or self._closed:
+            if self._abandoned or not self._shutdown or self._queue or self._running or self._closed:
                 return
             self._closed = True
-        self.dispatcher.cluster.close()
+        _try(self.dispatcher.cluster.close)
         self._dispatchers.shutdown(wait=False)
         self._watcher.close(wait=False)
         self.display.close()
@@ -239,3 +251,11 @@ class Run:
 
     def _job_name(self, future: AscendFuture[Any]) -> str:
         return f"asc-{future.task_id}"
+
+
+def _try(step: Callable[[], object]) -> None:
+    """Do one of several steps that must all be done, whatever becomes of the others."""
+    try:
+        step()
+    except Exception:
+        _logger.exception("a step on the way to the end of a run failed")

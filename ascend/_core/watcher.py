@@ -170,12 +170,16 @@ class Watcher:
             self._settle_with(entry, exc)
             return
         entry.future.ran(outcome.times)
-        self._finish(entry)
-        entry.future.settle(outcome.value, outcome.exception)
+        try:
+            self._finish(entry)
+        finally:
+            entry.future.settle(outcome.value, outcome.exception)
 
     def _settle_with(self, entry: Entry, exc: BaseException) -> None:
-        self._finish(entry)
-        entry.future.settle(None, exc)
+        try:
+            self._finish(entry)
+        finally:
+            entry.future.settle(None, exc)
 
     def _finish(self, entry: Entry) -> None:
         """Free what the task occupied, before its future's callbacks may do whatever they like."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ascend.errors import OutOfMemoryError, TaskCrashedError, TaskError, TaskTimeoutError
+from ascend import hookimpl
+from ascend.errors import OutOfMemoryError, TaskCrashedError, TaskError, TaskLostError, TaskTimeoutError
 
 
 def died(executor, function, *args):
@@ -300,3 +301,34 @@ def test_a_task_may_do_to_its_output_what_it_likes(executor, how):
         return how
 
     assert executor.submit(spoil, how).result(timeout=60) == how
+
+
+class Numbers:
+    """A plugin that writes what Kubernetes takes and the local cluster cannot read."""
+
+    @hookimpl
+    def ascend_modify_job(self, manifest):
+        manifest["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"memory": 2_000_000_000}}
+
+
+def test_a_job_that_cannot_be_followed_is_lost_and_not_waited_for(make_executor):
+    executor = make_executor(plugins=[Numbers()])
+
+    with pytest.raises(TaskLostError, match="AttributeError"):
+        executor.submit(abs, -1).result(timeout=60)
+
+
+def test_a_timeout_of_months_is_one(executor):
+    assert executor.with_options(timeout=90 * 86_400).submit(abs, -1).result(timeout=60) == 1
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_function_may_close_its_streams(executor, stream):
+    def close():
+        import ctypes  # noqa: F401 - with it, the runner flushes the streams itself
+        import sys
+
+        getattr(sys, stream).close()
+        return 5
+
+    assert executor.with_options(timeout=60).submit(close).result(timeout=60) == 5

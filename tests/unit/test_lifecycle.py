@@ -501,3 +501,39 @@ def test_the_threads_of_many_short_lived_executors_end(leaves_nothing):
         with AscendExecutor(cluster="local", progress=False) as executor:
             if number % 2:
                 assert executor.submit(operator.neg, number).result() == -number
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_that_ends_its_copy_leaves_the_parents_run_alone(client):
+    ran = client.run("""
+import os, sys
+from ascend import AscendExecutor
+
+if __name__ == "__main__":
+    with AscendExecutor(progress=False) as executor:
+        executor.submit(abs, -1).result()
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(0)
+        os.waitpid(pid, 0)
+        print(executor.submit(abs, -2).result(timeout=60))
+""")
+
+    assert (ran.out, ran.code) == ("2\n", 0), ran.err
+
+
+def test_executors_that_are_collected_as_garbage_anywhere_deadlock_nothing(client):
+    ran = client.run("""
+import gc
+from ascend import AscendExecutor
+
+if __name__ == "__main__":
+    gc.set_threshold(1)
+    for _ in range(30):
+        executor = AscendExecutor(progress=True)
+        executor.me = executor
+    del executor
+    print("done")
+""")
+
+    assert (ran.out, ran.code) == ("done\n", 0), ran.err

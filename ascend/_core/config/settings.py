@@ -40,7 +40,12 @@ NEEDS: Mapping[str, Setting] = {
         "seconds", checks.check_seconds, checks.parse_number, "3600", "how long a function may run", "no limit"
     ),
     "queue_timeout": Setting(
-        "seconds", checks.check_seconds, checks.parse_number, "600", "how long a task may wait for a place", "no limit"
+        "seconds",
+        checks.check_seconds,
+        checks.parse_number,
+        "600",
+        "how long a task may wait for a place on a cluster that queues; `local` does not",
+        "no limit",
     ),
     "requirements": Setting(
         "list of PEP 508 strings",
@@ -81,7 +86,7 @@ NEEDS: Mapping[str, Setting] = {
         checks.parse_flag,
         "true",
         "show the lines that tasks write",
-        "only of decorated calls",
+        "true",
     ),
 }
 """What a task needs; also the keywords of ``@ascend`` and ``with_options``, with ``project``."""

@@ -69,7 +69,8 @@ class Board:
     """The pending tasks and groups; every method may be called from any thread and takes constant time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # An executor that is collected as garbage ends its display in whatever thread, maybe one that is in here.
+        self._lock = threading.RLock()
         self._rows: dict[str, Row] = {}
         self._bars: dict[str, Bar] = {}
 

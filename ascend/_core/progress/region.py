@@ -122,7 +122,7 @@ class Region:
 
 
 _region: Region | None = None
-_making = threading.Lock()
+_making = threading.RLock()
 
 
 def the_region() -> Region | None:
@@ -160,7 +160,7 @@ def _in_child() -> None:
     global _region, _making  # the parent's threads, which may hold its locks, are not here
     if _region is not None:
         _region.abandon()
-    _region, _making = None, threading.Lock()
+    _region, _making = None, threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

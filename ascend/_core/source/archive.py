@@ -24,6 +24,9 @@ def make_archive(members: Iterable[tuple[str, Path]]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, origin in sorted(members):
+            if not name.isprintable():
+                msg = f"{name!a} belongs to the source that must travel, and no archive can hold its name: rename it"
+                raise SourceError(msg)
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = _UNIX

@@ -163,8 +163,12 @@ class Finder:
 
     def _walk(self, folder: Path, prefix: str, why: str, above: tuple[Path, ...]) -> None:
         self.stamps[str(folder)] = stamp(str(folder))
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except PermissionError:
+            self._skip(f"{prefix}/", folder, "not readable")
+            return
         for entry in entries:
             path, name = Path(entry.path), f"{prefix}/{entry.name}"
             if entry.is_symlink():
