@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections import deque
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from functools import partial
 from itertools import islice
 from time import monotonic
@@ -214,7 +214,7 @@ class AscendExecutor(Executor):
         def submit(count: int | None) -> Iterator[AscendFuture[Any]]:
             return (self._submit(fn, args, {}, name, group) for args in islice(source, count))
 
-        futures: deque[Future[Any]] = deque(submit(buffersize))
+        futures: deque[AscendFuture[Any]] = deque(submit(buffersize))
         self._run.display.group(group, len(futures) if buffersize is None else None)
         return results_of(futures, deadline, refill=partial(submit, 1 if buffersize is not None else 0))
 

@@ -6,11 +6,13 @@ import atexit
 
 # Registers its own end first, so that it comes after ours: our threads are needed until then.
 import concurrent.futures.thread  # noqa: F401
-import contextlib
 import os
 import sys
 import threading
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["is_exiting", "register", "unregister"]
 
@@ -31,6 +33,9 @@ _living: set[Living] = set()
 # An executor that is collected as garbage ends in whatever thread, maybe one that is in here.
 _guard = threading.RLock()
 _exiting = False
+
+# 128 and the number of SIGINT, as shells report it.
+_INTERRUPTED = 130
 
 
 def register(run: Living) -> None:
@@ -64,12 +69,20 @@ def _finish() -> None:
         for run in runs:
             run.shutdown(wait=True)
     except KeyboardInterrupt:
-        # A second one leaves at once.
-        with contextlib.suppress(KeyboardInterrupt):
+        if interrupted:
+            _leave_at_once()
+        try:
             for run in runs:
                 run.shutdown(wait=False, cancel_futures=True, kill=True)
             for run in runs:
                 run.shutdown(wait=True)
+        except KeyboardInterrupt:
+            _leave_at_once()
+
+
+def _leave_at_once() -> NoReturn:
+    # A second Ctrl-C: not even a thread that installs requirements is waited for.
+    os._exit(_INTERRUPTED)
 
 
 def _forget_in_child() -> None:

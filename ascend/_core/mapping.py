@@ -10,8 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
     from typing import Any, TypeVar
+
+    from ascend._core.future import AscendFuture
 
     R = TypeVar("R")
 
@@ -42,13 +43,13 @@ def call_each(fn: Callable[..., R], calls: list[tuple[Any, ...]]) -> list[R]:
 
 
 def results_of(
-    futures: deque[Future[R]], deadline: float | None, refill: Callable[[], Iterable[Future[R]]]
+    futures: deque[AscendFuture[R]], deadline: float | None, refill: Callable[[], Iterable[AscendFuture[R]]]
 ) -> Iterator[R]:
     """Yield the results in order; *refill* is asked for more after each. What is left at the end is cancelled."""
     try:
         while futures:
             # No reference to the future may be left when its result is handed out.
-            yield _result_or_cancel(futures.popleft(), deadline)
+            yield _next_result(futures, deadline)
             futures.extend(refill())
     finally:
         for future in futures:
@@ -65,10 +66,17 @@ def flatten(lists: Iterator[list[R]]) -> Iterator[R]:
         lists.close()  # type: ignore[attr-defined] # it is the generator above
 
 
-def _result_or_cancel(future: Future[R], deadline: float | None) -> R:
+def _next_result(futures: deque[AscendFuture[R]], deadline: float | None) -> R:
+    future = futures.popleft()
     try:
         try:
             return future.result(None if deadline is None else deadline - monotonic())
+        except KeyboardInterrupt:
+            # Ctrl-C here, and not an answer: whoever waits for a map has no other hold of its tasks.
+            if not future.done():
+                for each in (future, *futures):
+                    each.kill()
+            raise
         finally:
             future.cancel()
     finally:

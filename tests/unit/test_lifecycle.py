@@ -537,3 +537,23 @@ if __name__ == "__main__":
 """)
 
     assert (ran.out, ran.code) == ("done\n", 0), ran.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_in_a_map_stops_its_running_tasks(client):
+    ran = client.run("""
+import os, signal, threading, time
+from ascend import AscendExecutor
+
+if __name__ == "__main__":
+    executor = AscendExecutor(progress=False, max_parallel=2)
+    results = executor.map(time.sleep, [300] * 4)
+    threading.Timer(1.0, os.kill, [os.getpid(), signal.SIGINT]).start()
+    try:
+        next(results)
+    except KeyboardInterrupt:
+        print(executor.submit(abs, -1).result(timeout=60))
+    executor.shutdown()
+""")
+
+    assert (ran.out, ran.code) == ("1\n", 0), ran.err

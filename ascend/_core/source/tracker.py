@@ -64,7 +64,7 @@ class Source:
 class SourceTracker:
     """Knows the source as it is now; looks again when modules were loaded, and at files every *interval* seconds."""
 
-    def __init__(self, interval: float = 1.0, limit: int = TOTAL_LIMIT) -> None:
+    def __init__(self, interval: float = 0.1, limit: int = TOTAL_LIMIT) -> None:
         self._interval = interval
         self._limit = limit
         self._guard = threading.Lock()
