@@ -30,12 +30,18 @@ class _FileTransport:
         path = _path_of(url)
         partial = f"{path}.{os.getpid()}"
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(partial, "wb", buffering=0) as file:
-            for buffer in buffers:
-                view = memoryview(buffer)
-                while view:
-                    view = view[file.write(view) :]
-        os.replace(partial, path)
+        try:
+            with open(partial, "wb", buffering=0) as file:
+                for buffer in buffers:
+                    view = memoryview(buffer)
+                    while view:
+                        view = view[file.write(view) :]
+            os.replace(partial, path)
+        except BaseException:
+            # On a full disk what was written would be in the way of all that comes.
+            if os.path.exists(partial):
+                os.unlink(partial)
+            raise
 
 
 class _HttpTransport:
