@@ -125,16 +125,16 @@ class Run:
 
     def future_cancelled(self, future: AscendFuture[Any]) -> None:
         with self._changed:
-            queued = self._queue.pop(self._job_name(future), None)
+            queued = self._queue.pop(_job_name(future.task_id), None)
             if queued is not None:
                 queued.call = None
         if queued is None:
-            self.dispatcher.cluster.delete_job(self._job_name(future))
+            self.dispatcher.cluster.delete_job(_job_name(future.task_id))
         self._close_if_done()
 
     def kill(self, future: AscendFuture[Any]) -> None:
         with self._changed:
-            entry = self._running.get(self._job_name(future))
+            entry = self._running.get(_job_name(future.task_id))
             if entry is None:
                 return
             entry.killed = True
@@ -144,7 +144,7 @@ class Run:
 
     def explain(self, future: AscendFuture[Any]) -> str:
         with self._changed:
-            ahead = list(self._queue).index(name) if (name := self._job_name(future)) in self._queue else None
+            ahead = list(self._queue).index(name) if (name := _job_name(future.task_id)) in self._queue else None
             busy = len(self._running)
         if ahead is not None:
             return f"It waits for one of {self._parallel} slots: {busy} tasks run and {ahead} wait before it."
@@ -156,8 +156,8 @@ class Run:
     def _task(self, needs: Needs, name: str) -> Task:
         number = next(self._numbers)
         project = needs.project or self.profile.project
-        job_name = f"asc-{self.id}-{number}"
-        return Task(f"{self.id}-{number}", self.id, job_name, name, self.profile.user, project, needs)
+        task_id = f"{self.id}-{number}"
+        return Task(task_id, self.id, _job_name(task_id), name, self.profile.user, project, needs)
 
     def _check_open(self) -> None:
         if self._abandoned:
@@ -249,8 +249,9 @@ class Run:
         with self._changed:
             self._changed.notify_all()
 
-    def _job_name(self, future: AscendFuture[Any]) -> str:
-        return f"asc-{future.task_id}"
+
+def _job_name(task_id: str) -> str:
+    return f"asc-{task_id}"
 
 
 def _try(step: Callable[[], object]) -> None:
