@@ -12,6 +12,9 @@
     ├── StorageError                the storage refused or failed
     │   └── KeyNotFoundError        nothing is stored under that key
     ├── ClusterError                the cluster refused or failed
+    │   ├── ClusterUnreachableError     its API server does not answer
+    │   ├── NamespaceNotFoundError      the namespace does not exist
+    │   └── PermissionDeniedError       you may not do that there
     └── TaskError                   a task ended without an answer    (also a BrokenExecutor)
         ├── CallLoadError           the call could not be read where it ran
         │   └── VersionMismatchError    other Python there than here
@@ -20,6 +23,14 @@
         ├── RemoteExecutionError    the function's exception could not travel; its text did
         ├── TaskCrashedError        the process died: exit code or signal
         │   └── OutOfMemoryError    it was killed for its use of memory
+        ├── TaskStartError          its pod never ran                 (also a ClusterError)
+        │   ├── ContainerConfigError    what its container refers to is missing, such as a Secret
+        │   ├── ImagePullError          its image is not there, or may not be pulled
+        │   ├── JobRefusedError         an admission rule refused the Job or its pod
+        │   ├── QueueTimeoutError       it waited longer than queue_timeout   (also a TimeoutError)
+        │   │   └── UnschedulableError      no node had room for it, or none may have it
+        │   └── QuotaExceededError      it needs more than the namespace's quota allows
+        ├── TaskDisruptedError      its pods were preempted, drained or evicted
         ├── TaskTimeoutError        it ran past its timeout           (also a TimeoutError)
         ├── TaskKilledError         somebody here stopped it
         └── TaskLostError           the cluster no longer knows it
@@ -34,23 +45,34 @@ __all__ = [
     "AscendError",
     "CallLoadError",
     "ClusterError",
+    "ClusterUnreachableError",
     "ConfigError",
+    "ContainerConfigError",
     "EnvironmentBuildError",
+    "ImagePullError",
     "InitializerError",
+    "JobRefusedError",
     "KeyNotFoundError",
+    "NamespaceNotFoundError",
     "NoPluginError",
     "OutOfMemoryError",
     "OutcomeLoadError",
+    "PermissionDeniedError",
     "PluginError",
+    "QueueTimeoutError",
+    "QuotaExceededError",
     "RemoteExecutionError",
     "SerializationError",
     "SourceError",
     "StorageError",
     "TaskCrashedError",
+    "TaskDisruptedError",
     "TaskError",
     "TaskKilledError",
     "TaskLostError",
+    "TaskStartError",
     "TaskTimeoutError",
+    "UnschedulableError",
     "VersionMismatchError",
 ]
 
@@ -96,6 +118,18 @@ class KeyNotFoundError(StorageError):
 
 class ClusterError(AscendError):
     """The cluster refused a Job or cannot be reached."""
+
+
+class ClusterUnreachableError(ClusterError):
+    """The API server of the cluster does not answer, or not as one."""
+
+
+class NamespaceNotFoundError(ClusterError):
+    """The namespace that Jobs are to be created in does not exist."""
+
+
+class PermissionDeniedError(ClusterError):
+    """The cluster does not know you, or does not allow what is needed; the message ends with its words."""
 
 
 class TaskError(AscendError, BrokenExecutor):
@@ -172,6 +206,38 @@ class TaskCrashedError(TaskError):
 
 class OutOfMemoryError(TaskCrashedError):
     """The task was killed because it used more memory than it was given."""
+
+
+class TaskStartError(TaskError, ClusterError):
+    """The pod of a task never ran; the message has the cluster's words, and what to do."""
+
+
+class ContainerConfigError(TaskStartError):
+    """Something that the container refers to is missing: a Secret, one of its keys, a volume claim."""
+
+
+class ImagePullError(TaskStartError):
+    """The image is not in its registry, or the cluster may not pull it."""
+
+
+class JobRefusedError(TaskStartError):
+    """The API server or an admission rule - PodSecurity, a policy, a webhook - refused the Job or its pod."""
+
+
+class QueueTimeoutError(TaskStartError, TimeoutError):
+    """The task waited longer than its *queue_timeout* for its pod to run; the message says what for."""
+
+
+class UnschedulableError(QueueTimeoutError):
+    """No node had room for the pod in that time, or none may have it; the message has the scheduler's words."""
+
+
+class QuotaExceededError(TaskStartError):
+    """The task alone needs more than a ResourceQuota of the namespace allows, so waiting cannot help."""
+
+
+class TaskDisruptedError(TaskError):
+    """Pods of the task were preempted, drained or evicted, and no further attempt is made."""
 
 
 class TaskTimeoutError(TaskError, TimeoutError):

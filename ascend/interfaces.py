@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ascend.model import ClusterTraits, Environment, JobOutput, JobStatus, Manifest
+    from ascend.model import ClusterTraits, Environment, JobOutput, JobStatus, Manifest, PlacedFile
 
 __all__ = ["Buffer", "Cluster", "ImageBuilder", "Serializer", "Storage"]
 
@@ -87,8 +87,16 @@ class Cluster(Protocol):
         """What the engine must know before it creates Jobs; constant once `open` has returned."""
         ...
 
-    def open(self, run_id: str, runner: bytes) -> str:
-        """Prepare for the Jobs of a run; return the path under which its pods find the *runner* archive."""
+    def open(self, run_id: str) -> None:
+        """Prepare for the Jobs of a run; may be called again after it raised."""
+        ...
+
+    def place(self, name: str, content: bytes) -> PlacedFile:
+        """Make a file called *name* that all pods of the run find; it goes with the last run that uses it.
+
+        Another content makes another file, also under the same name. What comes with a volume has a folder of its own.
+        `ClusterError` if it has more bytes than the trait *placed_file*.
+        """
         ...
 
     def create_job(self, manifest: Manifest) -> None:
@@ -99,7 +107,7 @@ class Cluster(Protocol):
         """Yield what happens to the Jobs of the run, until `close` ends it.
 
         A Job's output comes before its last status. Every Job that was created gets exactly one status that is
-        ``final`` and not ``running``, also if it was deleted (reason ``Deleted``).
+        ``final`` and has ``succeeded`` or ``failed``, also if it was deleted (reason ``Deleted``).
         """
         ...
 

@@ -18,6 +18,7 @@ __all__ = [
     "Needs",
     "NodeType",
     "Phase",
+    "PlacedFile",
     "Profile",
     "Secret",
     "Task",
@@ -129,13 +130,27 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedFile:
+    """A file that the pods of a run find at *path*.
+
+    *volume* is the Kubernetes volume source that brings its folder there, such as ``{"secret": {…}}``; `None` where
+    it lies there without one.
+    """
+
+    path: str
+    volume: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterTraits:
     """What the engine must know of a cluster before it creates Jobs there.
 
     *parallel* is how many tasks run at once unless the user says otherwise; `None` leaves it to the cluster's queue.
     *queues* says whether a Job may wait for capacity after it was created; where not, a task counts as
-    running from its dispatch. *inline_call* is the size in bytes up to which a packed call fits into the Job.
-    *storage_url* is where larger calls and outcomes go when the user names no storage; `None` is nowhere.
+    running from its dispatch. *inline_call* is the size in bytes up to which a packed call fits into the Job,
+    *placed_file* the one up to which `Cluster.place` takes a file. *storage_url* is where larger calls and outcomes
+    go when the user names no storage; `None` is nowhere, and then *output_outcome* is the size up to which an
+    outcome, packed as text, may come back between the lines of the Job's output.
     *image_builder* is the builder used when the user names none.
     """
 
@@ -144,19 +159,23 @@ class ClusterTraits:
     inline_call: int
     storage_url: str | None
     image_builder: str
+    placed_file: int = 1 << 20
+    output_outcome: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
     """What became of one attempt of a Job.
 
+    A *pending* one waits, and *message* says for what; it comes again whenever that changes.
     *exit_code* and *signal* are `None` while it runs; *signal* is a name such as ``SIGKILL``.
-    *reason* is Kubernetes' word for the end (``OOMKilled``, ``DeadlineExceeded``, ``Deleted``), or empty.
+    *reason* is Kubernetes' word for the end (``OOMKilled``, ``DeadlineExceeded``, ``Deleted``, ``Unschedulable``,
+    ``ErrImagePull``, …), or empty, and *message* its sentence about it.
     *receipt* is the termination message. *at* is Unix time. *final* is false if another attempt follows.
     """
 
     job_name: str
-    phase: Literal["running", "succeeded", "failed"]
+    phase: Literal["pending", "running", "succeeded", "failed"]
     attempt: int = 1
     at: float = 0.0
     exit_code: int | None = None
@@ -164,6 +183,7 @@ class JobStatus:
     reason: str = ""
     receipt: bytes = b""
     final: bool = True
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ What it is told comes in environment variables:
 ``ASCEND_SOURCE_DIGEST``  the SHA-256 of that archive
 ``ASCEND_SOURCE_DIR``     the folder below which it is unpacked
 ``ASCEND_OUTCOME_URL``    where an outcome goes that does not fit into the receipt
+``ASCEND_OUTCOME_LIMIT``  without such a place: the size of a packed outcome that may go into the output
 ``ASCEND_RECEIPT``        the file for the receipt: the container's termination message
 ``ASCEND_TASK_TIMEOUT``   how many seconds the function may run
 ``ASCEND_LIFELINE``       ``stdin`` if the end of standard input means that the client is gone
@@ -58,6 +59,8 @@ def main() -> None:
     os.environ["ASCEND_TASK_ID"] = settings["ASCEND_TASK_ID"]
     _prepare_process()
     receipt = settings["ASCEND_RECEIPT"]
+    # What the container reads, whatever the function makes of its standard output.
+    output = os.dup(1) if "ASCEND_OUTCOME_LIMIT" in settings else 1
     try:
         guard.guard_client(settings)
         call, serializer = _load_call(settings)
@@ -65,7 +68,7 @@ def main() -> None:
         with guard.TimeGuard(settings, receipt):
             status, value = _run(call)
         times.append(time.time())
-        _deliver(settings, _pack(status, value, serializer), times)
+        _deliver(settings, _pack(status, value, serializer), times, output)
     except _Failure as failure:
         # The name of a file may hold what UTF-8 has no bytes for.
         message = failure.message.encode(errors="backslashreplace")
@@ -95,7 +98,7 @@ def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
     """Return the call, as the only item of a list that `_run` empties, and the name of its serializer."""
     try:
         if "ASCEND_SOURCE_URL" in settings:
-            sys.path.insert(0, _unpack_source(settings))
+            sys.path.insert(0, _source(settings))
         if "ASCEND_CALL" in settings:
             data = wire.unpack_inline(settings["ASCEND_CALL"])
         else:
@@ -115,33 +118,12 @@ def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
         raise _Failure("load", wire.EXIT_LOAD, _traceback(exc)) from exc
 
 
-def _unpack_source(settings: dict[str, str]) -> str:
-    digest = settings["ASCEND_SOURCE_DIGEST"]
-    target = os.path.join(settings["ASCEND_SOURCE_DIR"], digest)
-    if os.path.isdir(target):
-        return target
-    import hashlib  # noqa: PLC0415
-    import io  # noqa: PLC0415
-    import zipfile  # noqa: PLC0415
-
+def _source(settings: dict[str, str]) -> str:
     url = settings["ASCEND_SOURCE_URL"]
-    data = _transport(url).read(url)
-    if hashlib.sha256(data).hexdigest() != digest:
-        msg = "the source archive is not the one that was announced: its digest differs"
-        raise wire.FormatError(msg)
-    partial = f"{target}.{os.getpid()}"
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        archive.extractall(partial)
-    try:
-        os.rename(partial, target)
-    except OSError:
-        # Another task of the run was faster; its copy is the same.
-        if not os.path.isdir(target):
-            raise
-        import shutil  # noqa: PLC0415
+    transport = _transport(url)
+    from ascend._core.transport import unpack_source  # noqa: PLC0415
 
-        shutil.rmtree(partial)
-    return target
+    return unpack_source(transport, url, settings["ASCEND_SOURCE_DIR"], settings["ASCEND_SOURCE_DIGEST"])
 
 
 def _run(call: list[Any]) -> tuple[str, Any]:
@@ -202,7 +184,9 @@ def _describe_exception(dumps: Any, exc: BaseException) -> tuple[str, str, str, 
     return (f"{cls.__module__}.{cls.__qualname__}", message, _traceback(exc), pickled, reason)
 
 
-def _deliver(settings: dict[str, str], outcome: tuple[str, list[bytes | memoryview]], times: list[float]) -> None:
+def _deliver(
+    settings: dict[str, str], outcome: tuple[str, list[bytes | memoryview]], times: list[float], output: int
+) -> None:
     status, parts = outcome
     size = sum(len(part) for part in parts)
     fields = {
@@ -216,17 +200,39 @@ def _deliver(settings: dict[str, str], outcome: tuple[str, list[bytes | memoryvi
     if inline and len(inline) <= wire.INLINE_OUTCOME:
         wire.write_receipt(receipt, {**fields, "where": "inline"}, inline)
         return
-    url = settings.get("ASCEND_OUTCOME_URL")
-    if url is None:
-        message = (
-            f"the answer has {size:,} bytes and this task has no storage: set storage, as in ASCEND_STORAGE=s3://…"
-        )
-        raise _Failure("encode", wire.EXIT_ENCODE, message)
+    if "ASCEND_OUTCOME_URL" not in settings:
+        _print_outcome(output, parts, size, int(settings.get("ASCEND_OUTCOME_LIMIT", "0")))
+        wire.write_receipt(receipt, {**fields, "where": "output"}, b"")
+        return
+    url = settings["ASCEND_OUTCOME_URL"]
     try:
         _transport(url).write(url, parts)
     except OSError as exc:
         raise _Failure("storage", wire.EXIT_STORAGE, f"the answer could not be stored: {exc}") from exc
     wire.write_receipt(receipt, {**fields, "where": "storage"}, b"")
+
+
+def _print_outcome(output: int, parts: list[bytes | memoryview], size: int, limit: int) -> None:
+    """Write the outcome between the lines of the output, from which the client takes it out again."""
+    # What does not compress to a tenth is not worth the try.
+    packed = wire.pack_inline(parts) if size <= 10 * limit else b""
+    if not packed or len(packed) > limit:
+        message = (
+            f"the answer has {size:,} bytes, more than fit into the output of a task, and there is no storage for it: "
+            "set storage, as in ASCEND_STORAGE=s3://bucket/prefix"
+        )
+        raise _Failure("encode", wire.EXIT_ENCODE, message)
+    guard.flush()
+    try:
+        # Somebody who shares it may have made it one that refuses what does not fit at once.
+        os.set_blocking(output, True)
+        with open(output, "wb", closefd=False) as file:
+            for line in wire.output_lines(packed):
+                file.write(line)
+                file.flush()
+    except OSError as exc:
+        message = f"it could not be written to the output: {exc}"
+        raise _Failure("encode", wire.EXIT_ENCODE, message) from exc
 
 
 def _versions(serializer: str) -> dict[str, str]:

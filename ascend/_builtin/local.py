@@ -15,6 +15,8 @@ import os
 import shutil
 import sys
 import threading
+from contextlib import contextmanager
+from hashlib import sha256
 from queue import Queue
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ascend._builtin.local_folder import new_folder
 from ascend._builtin.local_process import End, bytes_of, follow, kill_escaped, kill_group, start
 from ascend.errors import ClusterError
-from ascend.model import ClusterTraits, JobOutput, JobStatus
+from ascend.model import ClusterTraits, JobOutput, JobStatus, PlacedFile
 
 if TYPE_CHECKING:
     import subprocess
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalCluster"]
 
 _INLINE_CALL = 64 * 1024
+_PLACED_FILE = 1 << 30
 _QUEUED_EVENTS = 1000
 _CLOSE_SECONDS = 10.0
 _STUCK_SECONDS = 10.0
@@ -61,23 +64,28 @@ class LocalCluster:
             inline_call=_INLINE_CALL,
             storage_url=(self._folder / "storage").as_uri() if self._folder else None,
             image_builder="virtualenv",
+            placed_file=_PLACED_FILE,
         )
 
-    def open(self, run_id: str, runner: bytes) -> str:
-        try:
-            return self._make_folder(run_id, runner)
-        except OSError as exc:
-            msg = f"the local cluster cannot make its folder: {exc}; name another place in TMPDIR"
-            raise ClusterError(msg) from exc
-
-    def _make_folder(self, run_id: str, runner: bytes) -> str:
+    def open(self, run_id: str) -> None:
         self._run_id = run_id
-        self._folder, self._lock = new_folder(run_id)
-        for name in ("storage", "source", "jobs"):
-            (self._folder / name).mkdir()
-        archive = self._folder / "runner.zip"
-        archive.write_bytes(runner)
-        return str(archive)
+        with _folder_errors():
+            self._folder, self._lock = new_folder(run_id)
+            for name in ("storage", "source", "jobs", "placed"):
+                (self._folder / name).mkdir()
+
+    def place(self, name: str, content: bytes) -> PlacedFile:
+        if self._folder is None:
+            msg = "the local cluster is not open"
+            raise ClusterError(msg)
+        if len(content) > _PLACED_FILE:
+            msg = f"{name} has {len(content):,} bytes, and the local cluster takes {_PLACED_FILE:,} at most"
+            raise ClusterError(msg)
+        path = self._folder / "placed" / sha256(content).hexdigest() / name
+        with _folder_errors():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        return PlacedFile(str(path))
 
     def create_job(self, manifest: Manifest) -> None:
         if self._folder is None or self._closed:
@@ -263,6 +271,15 @@ class _Job:
             "ASCEND_LIFELINE": "stdin",
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(home / "tmp")),
         }
+
+
+@contextmanager
+def _folder_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        msg = f"the local cluster cannot make its folder: {exc}; name another place in TMPDIR"
+        raise ClusterError(msg) from exc
 
 
 def _cores() -> int:

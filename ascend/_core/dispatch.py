@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ascend._core.bundle import job_prefix, pack_call, source_key
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from ascend._core.entry import Entry
     from ascend._core.plugins.asking import Plugins
+    from ascend._core.source.tracker import Source
     from ascend.interfaces import Cluster, ImageBuilder, Serializer, Storage
-    from ascend.model import Manifest, Profile, Task
+    from ascend.model import Manifest, PlacedFile, Profile, Task
 
 __all__ = ["Dispatcher"]
 
@@ -51,7 +53,9 @@ class Dispatcher:
         self._storage = plugins.storage(profile.storage, profile) if profile.storage else None
         self._builders: dict[str, ImageBuilder] = {}
         self._sent_sources: set[str] = set()
-        self._runner: str | None = None
+        self._placed_sources: dict[str, PlacedFile] = {}
+        self._opened = False
+        self._runner: PlacedFile | None = None
         self._guard = threading.Lock()
 
     def open(self) -> bool:
@@ -59,7 +63,10 @@ class Dispatcher:
         with self._guard:
             if self._runner is not None:
                 return False
-            self._runner = self.cluster.open(self._run_id, runner_archive())
+            if not self._opened:
+                self.cluster.open(self._run_id)
+                self._opened = True
+            self._runner = self.cluster.place("runner.zip", runner_archive())
             return True
 
     @property
@@ -92,7 +99,7 @@ class Dispatcher:
     def fetch_outcome(self, entry: Entry) -> memoryview:
         """Return the outcome that the runner put into storage."""
         entry.stored = True
-        storage = self._needed_storage(entry.task)
+        storage = self._needed_storage(f"the answer of {entry.task.function} lies in a storage")
         return storage.get(f"{job_prefix(entry.task)}/outcome")
 
     def _begin(self, entry: Entry, phase: str) -> None:
@@ -126,25 +133,45 @@ class Dispatcher:
         self._handmade.register()
         packed = pack_call(call, self.serializer, self.cluster.traits.inline_call)
         del call
-        variables = {"ASCEND_CALL_DIGEST": packed.digest, **self._ship_source(entry.task)}
+        source, files = self._ship_source(entry.task)
+        variables = {"ASCEND_CALL_DIGEST": packed.digest, **source}
         prefix = job_prefix(entry.task)
         if packed.inline is not None:
             variables["ASCEND_CALL"] = packed.inline
         else:
-            storage = self._needed_storage(entry.task)
+            storage = self._needed_storage(f"the call of {entry.task.function} is too large to travel inside its Job")
             entry.stored = True
             storage.put(f"{prefix}/call", packed.parts)
             variables["ASCEND_CALL_URL"] = storage.sign(f"{prefix}/call", "GET", lifetime=_LINK_SECONDS)
         if self.storage is not None:
             storage = self.storage
             variables["ASCEND_OUTCOME_URL"] = storage.sign(f"{prefix}/outcome", "PUT", lifetime=_LINK_SECONDS)
-        return Delivery(self._runner, variables)
+        elif self.cluster.traits.output_outcome:
+            variables["ASCEND_OUTCOME_LIMIT"] = str(self.cluster.traits.output_outcome)
+        return Delivery(self._runner, variables, files)
 
-    def _ship_source(self, task: Task) -> dict[str, str]:
+    def _ship_source(self, task: Task) -> tuple[dict[str, str], tuple[PlacedFile, ...]]:
+        """Return the variables that lead to the project's source, and the file if the cluster brings it."""
         source = self.source.current()
         if not source.digest:
-            return {}
-        storage = self._needed_storage(task)
+            return {}, ()
+        digest = {"ASCEND_SOURCE_DIGEST": source.digest}
+        if self.storage is None:
+            file = self._place_source(source)
+            return {"ASCEND_SOURCE_URL": PurePosixPath(file.path).as_uri(), **digest}, (file,)
+        return {"ASCEND_SOURCE_URL": self._store_source(task, source, self.storage), **digest}, ()
+
+    def _place_source(self, source: Source) -> PlacedFile:
+        with self._guard:
+            file = self._placed_sources.get(source.digest)
+            if file is None:
+                archive = source.archive()
+                if len(archive) > self.cluster.traits.placed_file:
+                    raise _no_storage(f"the project's source has {len(archive):,} bytes, too many for this cluster")
+                file = self._placed_sources[source.digest] = self.cluster.place("source.zip", archive)
+        return file
+
+    def _store_source(self, task: Task, source: Source, storage: Storage) -> str:
         key = source_key(task, source.digest)
         with self._guard:
             sent = key in self._sent_sources
@@ -152,14 +179,13 @@ class Dispatcher:
             storage.put(key, [source.archive()])
             with self._guard:
                 self._sent_sources.add(key)
-        url = storage.sign(key, "GET", lifetime=_LINK_SECONDS)
-        return {"ASCEND_SOURCE_URL": url, "ASCEND_SOURCE_DIGEST": source.digest}
+        return storage.sign(key, "GET", lifetime=_LINK_SECONDS)
 
-    def _needed_storage(self, task: Task) -> Storage:
+    def _needed_storage(self, reason: str) -> Storage:
         if (storage := self.storage) is None:
-            msg = (
-                f"the call of {task.function} is too large to travel inside its Job, or needs source files of yours, "
-                "and no storage is set: set storage, as in ASCEND_STORAGE=s3://bucket/prefix"
-            )
-            raise ConfigError(msg)
+            raise _no_storage(reason)
         return storage
+
+
+def _no_storage(reason: str) -> ConfigError:
+    return ConfigError(f"{reason}, and no storage is set: set storage, as in ASCEND_STORAGE=s3://bucket/prefix")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +16,11 @@ __all__ = ["Entry"]
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A task in the engine; *call* is `None` once it was packed, so that no argument outlives its dispatch."""
+    """A task in the engine.
+
+    *call* is `None` once it was packed, so that no argument outlives its dispatch. *waiting* says what its Job waits
+    for. *frames* are the pieces of an outcome that came with the output.
+    """
 
     task: Task
     future: AscendFuture[Any]
@@ -25,3 +29,5 @@ class Entry:
     created: bool = False
     stored: bool = False
     killed: bool = False
+    waiting: str = ""
+    frames: list[str] = field(default_factory=list)

@@ -118,13 +118,18 @@ def _exit_after(seconds: float, code: int) -> None:
     os._exit(code)
 
 
-def flush_and_exit(code: int) -> NoReturn:
+def flush() -> None:
+    """Write what Python has buffered of the function's output."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             # The function closed it, or put something else in its place.
             continue
+
+
+def flush_and_exit(code: int) -> NoReturn:
+    flush()
     if "ctypes" in sys.modules and os.name == "posix":
         import ctypes  # noqa: PLC0415
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ascend._core import wire
 from ascend.model import LABEL_PREFIX
 
 if TYPE_CHECKING:
-    from ascend.model import Manifest, NodeType, Task
+    from collections.abc import Iterator, Mapping
+
+    from ascend.model import Manifest, NodeType, PlacedFile, Task
 
 __all__ = ["BOOT", "Delivery", "default_image", "job_manifest"]
 
@@ -21,10 +24,11 @@ _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
 class Delivery(NamedTuple):
-    """How the pod gets at what travels: the variables of `ascend.runner`, and where its archive lies."""
+    """How the pod gets at what travels: the *runner* archive, the variables of `ascend.runner`, and other *files*."""
 
-    runner: str
+    runner: PlacedFile
     variables: dict[str, str]
+    files: tuple[PlacedFile, ...] = ()
 
 
 def default_image() -> str:
@@ -93,7 +97,11 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(task, image, delivery, node_type)],
-        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [
+            {"name": "work", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            *({"name": name, **deepcopy(dict(volume))} for name, _, volume in _placed(delivery)),
+        ],
     }
     if task.needs.timeout is not None:
         # The runner keeps the timeout; this bound is for one that cannot, and leaves time for its set-up.
@@ -109,7 +117,7 @@ def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType |
         "name": "main",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-c", BOOT, delivery.runner],
+        "command": ["python", "-c", BOOT, delivery.runner.path],
         "workingDir": "/ascend/work",
         "env": _variables(task, delivery),
         "resources": _resources(task, node_type),
@@ -122,8 +130,16 @@ def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType |
         "volumeMounts": [
             {"name": "work", "mountPath": "/ascend/work"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+            *({"name": name, "mountPath": folder, "readOnly": True} for name, folder, _ in _placed(delivery)),
         ],
     }
+
+
+def _placed(delivery: Delivery) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield name, folder and source of the volumes that bring placed files."""
+    for number, file in enumerate((delivery.runner, *delivery.files)):
+        if file.volume is not None:
+            yield f"placed-{number}", file.path.rpartition("/")[0], file.volume
 
 
 def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:

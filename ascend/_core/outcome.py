@@ -8,25 +8,73 @@ from ascend._core import wire
 from ascend.errors import (
     AscendError,
     CallLoadError,
+    ContainerConfigError,
+    ImagePullError,
     InitializerError,
+    JobRefusedError,
     OutcomeLoadError,
     OutOfMemoryError,
+    QueueTimeoutError,
+    QuotaExceededError,
     RemoteExecutionError,
     SerializationError,
     StorageError,
     TaskCrashedError,
+    TaskDisruptedError,
+    TaskError,
     TaskLostError,
     TaskTimeoutError,
+    UnschedulableError,
     VersionMismatchError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ascend.interfaces import Serializer
     from ascend.model import JobStatus, Task
 
 __all__ = ["Outcome", "outcome_of"]
+
+
+# Kubernetes' reasons for the end of a Job that never ran or was taken away, and what to do about each.
+_ENDS: Mapping[str, tuple[type[TaskError], str, str]] = {
+    "CreateContainerConfigError": (
+        ContainerConfigError,
+        "its container cannot be made",
+        "create what is missing in the namespace, or correct secrets and volumes",
+    ),
+    "Deleted": (TaskLostError, "its Job was deleted by somebody", ""),
+    "Disrupted": (
+        TaskDisruptedError,
+        "its pods were preempted, drained or evicted too often",
+        "set priority, or a node_type that is not taken away",
+    ),
+    "ErrImagePull": (
+        ImagePullError,
+        "its image cannot be pulled",
+        "correct base_image, or give the namespace the right to pull it",
+    ),
+    "Evicted": (TaskDisruptedError, "its pod was evicted", "ask for the memory and the disk space that it needs"),
+    "ExceededQuota": (
+        QuotaExceededError,
+        "it needs more than the quota of the namespace allows",
+        "ask for less cpu, memory or gpus, or have the quota raised",
+    ),
+    "FailedCreate": (
+        JobRefusedError,
+        "the cluster refuses its pod",
+        "see what the rule asks for; plugins and job_patch can change the Job",
+    ),
+    "PodDeleted": (TaskLostError, "its pod was deleted by somebody", "retries makes another attempt"),
+    "QueueTimeout": (QueueTimeoutError, "it did not start within queue_timeout", "set queue_timeout to wait longer"),
+    "Unreachable": (TaskLostError, "the cluster could not be reached any more", ""),
+    "Unschedulable": (
+        UnschedulableError,
+        "no node took it within queue_timeout",
+        "ask for less cpu, memory or gpus, correct node_type, or set queue_timeout to wait longer",
+    ),
+}
 
 
 class Outcome(NamedTuple):
@@ -41,10 +89,10 @@ def outcome_of(
     task: Task,
     status: JobStatus,
     last_lines: tuple[str, ...],
-    fetch: Callable[[], memoryview],
+    fetch: Callable[[str], memoryview],
     serializer: Serializer,
 ) -> Outcome:
-    """Return the outcome of a Job that has ended; *fetch* gets its outcome from storage.
+    """Return the outcome of a Job that has ended; *fetch* gets it from ``storage`` or from the ``output``.
 
     Nothing is unpickled whose digest is not the one in the receipt.
     """
@@ -57,7 +105,8 @@ def outcome_of(
     body = status.receipt[start:]
     if fields["status"] == "failed":
         return Outcome(exception=_failure(task, fields["kind"], body.decode(errors="replace")))
-    return _read(task, fields, fetch if fields["where"] == "storage" else lambda: wire.unpack_inline(body), serializer)
+    where = fields["where"]
+    return _read(task, fields, lambda: wire.unpack_inline(body) if where == "inline" else fetch(where), serializer)
 
 
 def _read(task: Task, fields: dict[str, str], fetch: Callable[[], memoryview], serializer: Serializer) -> Outcome:
@@ -75,7 +124,7 @@ def _read(task: Task, fields: dict[str, str], fetch: Callable[[], memoryview], s
     except AscendError as exc:
         return Outcome(exception=exc, times=times)
     except BaseException as exc:  # noqa: BLE001 - unpickling runs whatever the class of the value likes
-        return Outcome(exception=_unreadable(task, exc), times=times)
+        return Outcome(exception=_unreadable(task, exc, fields["where"]), times=times)
     if fields["status"] == "exception":
         return Outcome(exception=loaded, times=times)
     return Outcome(value=loaded, times=times)
@@ -144,10 +193,15 @@ def _failure(task: Task, kind: str, message: str) -> AscendError:
     return SerializationError(f"the answer of {task.function} cannot travel: {message}")
 
 
-def _unreadable(task: Task, exc: BaseException) -> OutcomeLoadError:
-    error = OutcomeLoadError(
-        f"the answer of {task.function} cannot be read here: {type(exc).__name__}: {exc}", task_id=task.id
-    )
+def _unreadable(task: Task, exc: BaseException, where: str) -> OutcomeLoadError:
+    what = f"the answer of {task.function} cannot be read here: {type(exc).__name__}: {exc}"
+    if where == "output" and isinstance(exc, wire.FormatError):
+        what = (
+            f"the answer of {task.function} came back between the lines of its output, and lines of the output were "
+            f"lost, as when the cluster rotates a log: {exc}; with a storage it takes another way: set storage, as in "
+            "ASCEND_STORAGE=s3://bucket/prefix"
+        )
+    error = OutcomeLoadError(what, task_id=task.id)
     error.__cause__ = exc
     return error
 
@@ -162,8 +216,11 @@ def _death(task: Task, status: JobStatus, last_lines: tuple[str, ...]) -> Ascend
         return OutOfMemoryError(message, signal="SIGKILL", **end)
     if status.reason == "DeadlineExceeded":
         return TaskTimeoutError(f"{task.function} timed out: it was stopped by the cluster{tail}", task_id=task.id)
-    if status.reason == "Deleted":
-        return TaskLostError(f"the Job {status.job_name} of {task.function} was deleted by somebody", task_id=task.id)
+    if status.reason in _ENDS:
+        kind, what, hint = _ENDS[status.reason]
+        words = f": {status.message.rstrip('. ')}" if status.message else ""
+        advice = f"; {hint}" if hint else ""
+        return kind(f"{task.function} (Job {status.job_name}) was not done: {what}{words}{advice}", task_id=task.id)
     if status.signal is not None:
         message = f"the process of {task.function} was killed by {status.signal}{_hint(status.signal)}{tail}"
         return TaskCrashedError(message, signal=status.signal, **end)

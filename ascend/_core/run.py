@@ -146,8 +146,11 @@ class Run:
         with self._changed:
             ahead = list(self._queue).index(name) if (name := _job_name(future.task_id)) in self._queue else None
             busy = len(self._running)
+            entry = self._running.get(name)
         if ahead is not None:
             return f"It waits for one of {self._parallel} slots: {busy} tasks run and {ahead} wait before it."
+        if entry is not None and entry.waiting:
+            return f"It waits on the cluster: {entry.waiting.rstrip('. ')}."
         phase = future.timeline.phases[-1]
         return f"It is in phase {phase.name!r} since {time() - phase.started:.1f} s, attempt {max(1, future.attempts)}."
 

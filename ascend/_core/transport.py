@@ -1,8 +1,10 @@
-"""How the runner reads and writes URLs: files, signed HTTP, and what installed plugins bring."""
+"""How the runner reads and writes URLs: files, signed HTTP, and what installed plugins bring; and unpacks source."""
 
 from __future__ import annotations
 
 import os
+
+from ascend._core import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +104,34 @@ def transport_of(url: str) -> Any:
     if scheme in {"http", "https"}:
         return _HttpTransport
     return entry_point("ascend.transports", scheme)
+
+
+def unpack_source(transport: Any, url: str, folder: str, digest: str) -> str:
+    """Return the folder below *folder* in which the source archive is unpacked; `FormatError` if it is another one."""
+    target = os.path.join(folder, digest)
+    if os.path.isdir(target):
+        return target
+    import hashlib  # noqa: PLC0415 - here and below: only who ships source pays for it
+    import io  # noqa: PLC0415
+    import zipfile  # noqa: PLC0415
+
+    data = transport.read(url)
+    if hashlib.sha256(data).hexdigest() != digest:
+        msg = "the source archive is not the one that was announced: its digest differs"
+        raise wire.FormatError(msg)
+    partial = f"{target}.{os.getpid()}"
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        archive.extractall(partial)
+    try:
+        os.rename(partial, target)
+    except OSError:
+        # Another task of the run was faster; its copy is the same.
+        if not os.path.isdir(target):
+            raise
+        import shutil  # noqa: PLC0415
+
+        shutil.rmtree(partial)
+    return target
 
 
 def entry_point(group: str, name: str) -> Any:

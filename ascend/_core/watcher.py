@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ascend._core.outcome import outcome_of
 from ascend._core.output import displayed
 from ascend._core.threads import Threads
+from ascend._core.wire import join_frames, split_output, unpack_inline
 from ascend.errors import ClusterError, TaskKilledError, TaskLostError
 from ascend.model import JobOutput
 
@@ -36,6 +37,7 @@ _logger = logging.getLogger("ascend")
 # never be the reason that this other future is not settled.
 _SETTLING_THREADS = 10_000
 _QUOTED_LINES = 20
+_ENDED = {"succeeded", "failed"}
 
 
 class Watcher:
@@ -54,6 +56,7 @@ class Watcher:
         self._report = report
         self._ended = ended
         self._entries: dict[str, Entry] = {}
+        self._noted: dict[str, str] = {}
         self._guard = threading.Lock()
         self._failure: BaseException | None = None
         self._open = threading.Event()
@@ -140,18 +143,33 @@ class Watcher:
             entry = self._entries.get(event.job_name)
             if entry is None:
                 return
-            if not isinstance(event, JobOutput) and event.phase != "running" and event.final:
+            if not isinstance(event, JobOutput) and event.phase in _ENDED and event.final:
                 del self._entries[event.job_name]
         if isinstance(event, JobOutput):
             self._write(entry, event.lines)
+        elif event.phase == "pending":
+            self._wait(entry, event.message)
         elif event.phase == "running":
+            entry.waiting = ""
             entry.future.started_attempt(event.attempt, event.at)
             if entry.future.start():
                 self._report(entry.task, "run")
         elif event.final:
             self._settlers.do(self._settle, entry, event)
 
-    def _write(self, entry: Entry, lines: tuple[str, ...]) -> None:
+    def _wait(self, entry: Entry, reason: str) -> None:
+        entry.waiting = reason
+        function = entry.task.function
+        # The thousand tasks of a map wait for the same.
+        if reason and reason != self._noted.get(function):
+            self._noted[function] = reason
+            self._display.note(f"{function}: {reason}")
+
+    def _write(self, entry: Entry, written: tuple[str, ...]) -> None:
+        lines, frames = split_output(written)
+        entry.frames += frames
+        if not lines:
+            return
         entry.output.add(lines)
         if entry.task.needs.stream_logs is not False:
             label = f"{entry.task.function}#{entry.task.id.rpartition('-')[2]}" if len(self._entries) > 1 else None
@@ -163,7 +181,7 @@ class Watcher:
                 entry.task,
                 status,
                 entry.output.tail(_QUOTED_LINES),
-                lambda: self._dispatcher.fetch_outcome(entry),
+                lambda where: self._fetch(entry, where),
                 self._dispatcher.serializer,
             )
         except BaseException as exc:  # noqa: BLE001 - a fault here is this task's end, and never a future that hangs
@@ -174,6 +192,11 @@ class Watcher:
             self._finish(entry)
         finally:
             entry.future.settle(outcome.value, outcome.exception)
+
+    def _fetch(self, entry: Entry, where: str) -> memoryview:
+        if where == "output":
+            return unpack_inline(join_frames(entry.frames))
+        return self._dispatcher.fetch_outcome(entry)
 
     def _settle_with(self, entry: Entry, exc: BaseException) -> None:
         try:

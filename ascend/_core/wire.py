@@ -31,13 +31,15 @@ from zlib import error as zlib_error
 # Everything that the runner imports is paid for by every task: no dataclasses, no json, no typing at run time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 BUNDLE = "ascend-bundle/1"
 RECEIPT = "ascend-receipt/1"
 RECEIPT_LIMIT = 4096
 INLINE_OUTCOME = 3000
+# No character at which str.splitlines would cut.
+OUTPUT_MARK = "\x1fascend-outcome/1 "
 
 EXIT_LOAD = 64
 EXIT_TIMEOUT = 66
@@ -49,6 +51,9 @@ FINAL_EXIT_CODES = (EXIT_LOAD, EXIT_TIMEOUT, EXIT_ENCODE, EXIT_INITIALIZER)
 """Exit codes of the runner after which another attempt cannot help."""
 
 _ALIGNMENT = 16
+# With all around it less than the 4,096 bytes that a pipe takes as one piece, so that nothing gets in between which
+# another thread or process writes at the same time. Container runtimes cut lines at 16 kB.
+_FRAME = 4_000
 
 
 class FormatError(ValueError):
@@ -148,6 +153,47 @@ def unpack_inline(text: bytes | str) -> memoryview:
     except (ValueError, zlib_error) as exc:
         msg = f"what should be a packed bundle is damaged: {exc}"
         raise FormatError(msg) from exc
+
+
+def output_lines(packed: bytes) -> Iterator[bytes]:
+    """Yield what a task writes between its own lines to send a packed outcome home without any storage.
+
+    A frame may begin behind the last characters of a line that the function did not end.
+    """
+    count = -(-len(packed) // _FRAME)
+    for number in range(count):
+        text = packed[number * _FRAME : (number + 1) * _FRAME]
+        yield b"%s%d/%d %s\n" % (OUTPUT_MARK.encode(), number + 1, count, text)
+
+
+def split_output(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the lines that are the function's own, and the frames of its outcome that came between them."""
+    own: list[str] = []
+    frames: list[str] = []
+    for line in lines:
+        before, mark, frame = line.partition(OUTPUT_MARK)
+        if before or not mark:
+            own.append(before)
+        if mark:
+            frames.append(frame)
+    return own, frames
+
+
+def join_frames(frames: Sequence[str]) -> str:
+    """Return the packed outcome that came in *frames*; one that comes again, as from another attempt, counts last."""
+    found: dict[int, str] = {}
+    count = 0
+    for frame in frames:
+        place, _, text = frame.partition(" ")
+        number, _, total = place.partition("/")
+        if number.isdecimal() and total.isdecimal():
+            count = int(total)
+            found[int(number)] = text
+    texts = [found[number] for number in sorted(found) if 0 < number <= count]
+    if not texts or len(texts) < count:
+        msg = f"{count - len(texts)} of its {count} lines are missing" if count else "none of its lines is there"
+        raise FormatError(msg)
+    return "".join(texts)
 
 
 def flatten_exception(exc: BaseException, *, chain: bool = True) -> list[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 from threading import Condition, Thread
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from ascend.testing._samples import sample_job, sample_task
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_RUN_ID = "sample-run"
 _RUNNER = b"what would be the runner's archive"
 _FOR_EVER = "import threading; print('begun', flush=True); threading.Event().wait()"
 
@@ -60,12 +62,23 @@ class ClusterContract:
         opened.final("finds-runner")
         assert opened.lines("finds-runner") == [sha256(_RUNNER).hexdigest()]
 
+    def test_a_placed_file_has_the_name_that_was_asked_for(self, opened: _Opened) -> None:
+        """The last part of its path is that name."""
+        file = opened.cluster.place("some.zip", b"content")
+        assert Path(file.path).name == "some.zip"
+
+    def test_another_content_is_another_file(self, opened: _Opened) -> None:
+        """Each has a folder of its own, since that is what a volume brings."""
+        one, another = (Path(opened.cluster.place("some.zip", content).path) for content in (b"one", b"two"))
+        assert one.parent != another.parent
+
     def test_a_job_that_ends_well_has_succeeded(self, opened: _Opened) -> None:
         """It ran before that, and its exit code is 0."""
         opened.create("succeeds")
         status = opened.final("succeeds")
         assert (status.phase, status.exit_code) == ("succeeded", 0)
-        assert [each.phase for each in opened.statuses("succeeds")] == ["running", "succeeded"]
+        phases = [each.phase for each in opened.statuses("succeeds") if each.phase != "pending"]
+        assert phases == ["running", "succeeded"]
 
     def test_a_job_that_fails_tells_its_exit_code(self, opened: _Opened) -> None:
         """It is the one of the process."""
@@ -110,7 +123,8 @@ class ClusterContract:
         opened.cluster.close()
         opened.join()
         for name in codes:
-            assert [each.final for each in opened.statuses(name) if each.phase != "running"] == [True]
+            ends = [each for each in opened.statuses(name) if each.phase in {"succeeded", "failed"}]
+            assert [each.final for each in ends] == [True]
 
     def test_a_deleted_job_stops_and_gets_its_final_status(self, opened: _Opened) -> None:
         """Its reason is ``Deleted``."""
@@ -143,7 +157,8 @@ class _Opened:
     def __init__(self, cluster: Cluster, patience: float) -> None:
         self.cluster = cluster
         self._patience = patience
-        self._runner = cluster.open("contract", _RUNNER)
+        cluster.open(_RUN_ID)
+        self._runner = cluster.place("runner.zip", _RUNNER)
         self._events: list[JobStatus | JobOutput] = []
         self._changed = Condition()
         self._watching = Thread(target=self._watch, daemon=True)
@@ -176,7 +191,7 @@ class _Opened:
         assert not self._watching.is_alive(), "watch does not end, although close has returned"
 
     def _finals(self, name: str) -> list[JobStatus]:
-        return [status for status in self.statuses(name) if status.final and status.phase != "running"]
+        return [status for status in self.statuses(name) if status.final and status.phase in {"succeeded", "failed"}]
 
     def _watch(self) -> None:
         for event in self.cluster.watch():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ascend._core.manifest import Delivery, default_image, job_manifest
-from ascend.model import Needs, Task
+from ascend.model import Needs, PlacedFile, Task
 
 if TYPE_CHECKING:
     from ascend.model import Manifest
@@ -24,11 +24,14 @@ def sample_task(name: str = "sample", **needs: object) -> Task:
     )
 
 
-def sample_job(task: Task, *, code: str = "pass", runner: str = "/ascend/runner.zip") -> Manifest:
+_SAMPLE_RUNNER = PlacedFile("/ascend/runner.zip")
+
+
+def sample_job(task: Task, *, code: str = "pass", runner: PlacedFile = _SAMPLE_RUNNER) -> Manifest:
     """Return the Job that the engine makes of *task*; its container runs the Python *code* in place of a call.
 
     The code finds *runner* as ``sys.argv[1]``.
     """
     manifest = job_manifest(task, image=default_image(), delivery=Delivery(runner, {}))
-    manifest["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", code, runner]
+    manifest["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", code, runner.path]
     return manifest

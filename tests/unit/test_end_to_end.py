@@ -231,6 +231,49 @@ def test_a_project_may_change_between_two_runs(client, project):
     assert client.run(code).out.startswith("Range(low=4, high=8)")
 
 
+WITHOUT_STORAGE = """\
+import os, random
+from dataclasses import replace
+from ascend import hookimpl
+from ascend._builtin.local import LocalCluster
+from ascend.errors import SerializationError
+
+class WithoutStorage(LocalCluster):
+    @property
+    def traits(self):
+        return replace(super().traits, storage_url=None, output_outcome=200_000)
+
+class Serves:
+    @hookimpl
+    def ascend_cluster(self, name):
+        return WithoutStorage() if name == "bare" else None
+
+def answer(length):
+    print("no end of line", end="")
+    return random.Random(length).randbytes(length)
+
+def fail(length):
+    raise ValueError(random.Random(length).randbytes(length).hex())
+
+with AscendExecutor(cluster="bare", plugins=[Serves()], progress=False) as executor:
+    print(executor.submit(model.limits).result())
+    future = executor.submit(answer, 100_000)
+    print(future.result() == random.Random(100_000).randbytes(100_000), list(future.logs()))
+    print(executor.submit(fail, 30_000).exception().args[0] == random.Random(30_000).randbytes(30_000).hex())
+    error = executor.submit(answer, 1_000_000).exception()
+    print(type(error) is SerializationError, "ASCEND_STORAGE=" in str(error))
+"""
+
+
+def test_without_a_storage_source_and_answers_of_some_size_travel_too(client, project):
+    begin = CALLER.partition("with AscendExecutor")[0]
+    done = client.run(f"PROJECT = {str(project)!r}\n{begin}{WITHOUT_STORAGE}")
+    assert done.code == 0, done.err
+    # The display writes what the tasks wrote in between.
+    lines = [line for line in done.out.splitlines() if line != "no end of line"]
+    assert lines == ["Range(low=3, high=7)", "True ['no end of line']", "True", "True True"]
+
+
 SCRIPT = """\
 import types
 from ascend import AscendExecutor

@@ -30,7 +30,8 @@ class Watched:
 
     def __init__(self):
         self.cluster = LocalCluster()
-        self.runner = self.cluster.open("testrun", b"archive")
+        self.cluster.open("testrun")
+        self.runner = self.cluster.place("runner.zip", b"archive")
         self._events = []
         self._changed = Condition()
         self._thread = Thread(target=self._watch)
@@ -38,7 +39,7 @@ class Watched:
 
     @property
     def folder(self):
-        return Path(self.runner).parent
+        return Path(self.runner.path).parents[2]
 
     def create(self, name, code="pass", *, change=lambda manifest: None, **needs):
         manifest = sample_job(sample_task(name, **needs), code=code, runner=self.runner)
@@ -355,7 +356,8 @@ CLIENT = """
 import threading
 from ascend._builtin.local import LocalCluster
 cluster = LocalCluster()
-print(cluster.open("other", b"archive"), flush=True)
+cluster.open("other")
+print(cluster.place("runner.zip", b"archive").path, flush=True)
 threading.Event().wait()
 """
 
@@ -364,7 +366,7 @@ threading.Event().wait()
 def client():
     """Return the process of another client, and the folder of its run."""
     process = subprocess.Popen([sys.executable, "-c", CLIENT], stdout=subprocess.PIPE, text=True)
-    folder = Path(process.stdout.readline().strip()).parent
+    folder = Path(process.stdout.readline().strip()).parents[2]
     yield process, folder
     process.kill()
     process.wait()
@@ -384,12 +386,23 @@ def test_the_folder_of_a_killed_client_is_removed_by_the_next(client, temporary)
 def test_the_folder_of_a_living_client_stays(client):
     _, folder = client
     Watched().end()
-    assert (folder / "runner.zip").exists()
+    assert list(folder.glob("placed/*/runner.zip"))
 
 
 def test_the_folder_of_another_run_of_this_process_stays(local):
     Watched().end()
-    assert (local.folder / "runner.zip").exists()
+    assert Path(local.runner.path).exists()
+
+
+def test_a_file_that_is_too_large_is_refused(local, monkeypatch):
+    monkeypatch.setattr("ascend._builtin.local._PLACED_FILE", 10)
+    with pytest.raises(ClusterError, match="has 11 bytes"):
+        local.cluster.place("large.zip", bytes(11))
+
+
+def test_a_file_is_placed_in_the_folder_of_an_open_cluster_only():
+    with pytest.raises(ClusterError, match="not open"):
+        LocalCluster().place("file", b"")
 
 
 def test_folders_that_are_not_ours_stay(temporary):

@@ -12,10 +12,10 @@ import pytest
 from ascend._core import wire
 from ascend._core.manifest import BOOT, Delivery, default_image, job_manifest
 from ascend._core.run import Run
-from ascend.model import LABEL_PREFIX, Needs, NodeType, Secret, Task
+from ascend.model import LABEL_PREFIX, Needs, NodeType, PlacedFile, Secret, Task
 
 IMAGE = "registry.example/python:3.12-slim"
-RUNNER = "/ascend/runner/runner.zip"
+RUNNER = PlacedFile("/ascend/runner/runner.zip")
 LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 MINIMAL = Task(
@@ -61,10 +61,17 @@ LARGE = Delivery(
     },
 )
 
+PLACED = Delivery(
+    PlacedFile("/ascend/placed/runner/runner.zip", {"secret": {"secretName": "ascend-runner-1f", "optional": False}}),
+    {"ASCEND_CALL_DIGEST": "d3", "ASCEND_CALL": "ZWlu", "ASCEND_SOURCE_URL": "file:///ascend/placed/source/source.zip"},
+    (PlacedFile("/ascend/placed/source/source.zip", {"secret": {"secretName": "ascend-source-2e"}}),),
+)
+
 JOBS = {
     "minimal": job_manifest(MINIMAL, image=IMAGE, delivery=INLINE),
     "everything": job_manifest(FULL, image=IMAGE, delivery=INLINE, node_type=GPU_NODE),
     "large call": job_manifest(MINIMAL, image=IMAGE, delivery=LARGE),
+    "placed files": job_manifest(MINIMAL, image=IMAGE, delivery=PLACED),
 }
 
 
@@ -125,6 +132,26 @@ def test_limits_and_requests_can_be_changed_apart():
     assert resources["limits"]["cpu"] == "500m"
 
 
+def test_a_placed_file_is_mounted_where_it_is_looked_for_and_cannot_be_written_to():
+    container = JOBS["placed files"]["spec"]["template"]["spec"]["containers"][0]
+    folders = {each["mountPath"]: each.get("readOnly") for each in container["volumeMounts"]}
+    assert folders["/ascend/placed/runner"] is folders["/ascend/placed/source"] is True
+    assert container["command"][3] == "/ascend/placed/runner/runner.zip"
+
+
+def test_a_file_that_lies_there_needs_no_volume():
+    delivery = Delivery(RUNNER, {}, (PlacedFile("/there/source.zip"),))
+    pod = job_manifest(MINIMAL, image=IMAGE, delivery=delivery)["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["volumes"]] == ["work", "tmp"]
+
+
+def test_a_changed_volume_of_one_job_is_not_that_of_the_next():
+    volumes = job_manifest(MINIMAL, image=IMAGE, delivery=PLACED)["spec"]["template"]["spec"]["volumes"]
+    for volume in volumes[2:]:
+        volume["secret"]["defaultMode"] = 0o400
+    assert job_manifest(MINIMAL, image=IMAGE, delivery=PLACED) == JOBS["placed files"]
+
+
 # The restricted profile of the Pod Security Standards.
 
 
@@ -147,13 +174,14 @@ def test_the_pod_has_no_token_and_nothing_of_its_node(pod):
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-    assert all(set(volume) == {"name", "emptyDir"} for volume in pod["volumes"])
+    assert all(set(volume) in ({"name", "emptyDir"}, {"name", "secret"}) for volume in pod["volumes"])
 
 
 def test_what_is_written_to_is_a_volume(pod, container):
     volumes = {volume["name"] for volume in pod["volumes"]}
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     assert set(mounts.values()) == volumes
+    assert len(mounts) == len(container["volumeMounts"]) == len(pod["volumes"])
     assert container["workingDir"] in mounts
     assert "/tmp" in mounts
 
@@ -254,7 +282,8 @@ def test_the_name_of_a_job_leaves_room_for_that_of_its_pods():
 
 
 def test_the_container_starts_the_runner_of_the_archive(container):
-    assert container["command"] == ["python", "-c", BOOT, RUNNER]
+    assert container["command"][:3] == ["python", "-c", BOOT]
+    assert container["command"][3:] in ([RUNNER.path], [PLACED.runner.path])
     assert container["image"] == IMAGE
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
 

@@ -8,21 +8,30 @@ import pytest
 
 from ascend._builtin.cloudpickle import CloudpickleSerializer
 from ascend._core import wire
-from ascend._core.outcome import outcome_of
+from ascend._core.outcome import _ENDS, outcome_of
 from ascend.errors import (
     AscendError,
     CallLoadError,
+    ClusterError,
+    ContainerConfigError,
+    ImagePullError,
     InitializerError,
+    JobRefusedError,
     KeyNotFoundError,
     OutcomeLoadError,
     OutOfMemoryError,
+    QueueTimeoutError,
+    QuotaExceededError,
     RemoteExecutionError,
     SerializationError,
     StorageError,
     TaskCrashedError,
+    TaskDisruptedError,
     TaskError,
     TaskLostError,
+    TaskStartError,
     TaskTimeoutError,
+    UnschedulableError,
     VersionMismatchError,
 )
 from ascend.model import JobStatus, Needs, Task
@@ -68,7 +77,7 @@ def answered(value, status="value", where="inline", digest=None, **versions):
     return receipt(fields, wire.pack_inline([data]) if where == "inline" else b""), data
 
 
-def nothing_stored():
+def nothing_stored(where):
     raise KeyNotFoundError("nothing is stored under the key")
 
 
@@ -91,7 +100,7 @@ def test_a_value_in_the_receipt():
 def test_a_value_in_storage():
     content, data = answered(bytearray(b"x" * 100), where="storage")
 
-    assert outcome(content, fetch=lambda: memoryview(data)).value == b"x" * 100
+    assert outcome(content, fetch=lambda where: memoryview(data)).value == b"x" * 100
 
 
 def test_a_value_counts_whatever_the_process_did_afterwards():
@@ -172,13 +181,13 @@ def test_nothing_is_unpickled_that_is_not_what_the_receipt_announces():
     UNPICKLED.clear()
     content, data = answered(Marks(), where="storage", digest="0" * 64)
 
-    exception = outcome(content, fetch=lambda: memoryview(data)).exception
+    exception = outcome(content, fetch=lambda where: memoryview(data)).exception
 
     assert type(exception) is OutcomeLoadError
     assert "digest" in str(exception)
     assert not UNPICKLED
     content, data = answered(Marks(), where="storage")
-    assert outcome(content, fetch=lambda: memoryview(data)).exception is None
+    assert outcome(content, fetch=lambda where: memoryview(data)).exception is None
     assert UNPICKLED
 
 
@@ -188,7 +197,7 @@ def test_a_byte_changed_in_storage_is_refused_before_anything_is_unpickled():
 
     for position in range(len(data)):
         data[position] ^= 0x01
-        assert type(outcome(content, fetch=lambda: memoryview(data)).exception) is OutcomeLoadError
+        assert type(outcome(content, fetch=lambda where: memoryview(data)).exception) is OutcomeLoadError
         data[position] ^= 0x01
 
     assert not UNPICKLED
@@ -213,7 +222,7 @@ def test_an_answer_that_is_not_in_storage_is_the_storages_error():
 
 @pytest.mark.parametrize("error", [OSError("no network"), SystemExit(1), KeyboardInterrupt(), MemoryError()])
 def test_whatever_fetching_raises_is_the_end_of_that_future(error):
-    def fetch():
+    def fetch(where):
         raise error
 
     exception = outcome(answered(1, where="storage")[0], fetch=fetch).exception
@@ -270,6 +279,46 @@ def test_a_kind_that_is_not_known_here_is_still_an_error():
     assert "the reason" in str(exception)
 
 
+@pytest.mark.parametrize("place", ["storage", "output"])
+def test_it_is_fetched_from_where_the_receipt_says(place):
+    content, data = answered(1, where=place)
+    asked = []
+
+    def fetch(where):
+        asked.append(where)
+        return memoryview(data)
+
+    assert outcome(content, fetch=fetch).value == 1
+    assert asked == [place]
+
+
+@pytest.mark.parametrize(
+    "lost", [lambda data: data[:-1], lambda data: bytearray(), lambda data: data[:-20] + data[-10:]]
+)
+def test_an_answer_of_which_lines_were_lost_says_so_and_that_storage_helps(lost):
+    content, data = answered([Marks(), b"x" * 50], where="output")
+    UNPICKLED.clear()
+
+    exception = outcome(content, fetch=lambda where: memoryview(lost(data))).exception
+
+    assert type(exception) is OutcomeLoadError
+    assert exception.task_id == TASK.id
+    for words in ("score", "lines of the output were lost", "rotates a log", "ASCEND_STORAGE="):
+        assert words in str(exception)
+    assert isinstance(exception.__cause__, wire.FormatError)
+    assert not UNPICKLED
+
+
+def test_an_answer_that_came_whole_and_does_not_unpickle_is_not_blamed_on_the_log():
+    data = bytearray(b"".join(parts := wire.frame(b"no pickle at all", [], VERSIONS)))
+    fields = {**RIGHT, "digest": wire.digest_of(parts[0]), "where": "output"}
+
+    exception = outcome(receipt(fields), fetch=lambda where: memoryview(data)).exception
+
+    assert type(exception) is OutcomeLoadError
+    assert "lost" not in str(exception)
+
+
 # Deaths: no receipt.
 
 
@@ -295,6 +344,60 @@ def test_a_death_has_the_error_of_its_reason(status, error, words, content):
     assert words in str(exception)
     assert "score" in str(exception)
     assert exception.task_id == TASK.id
+
+
+# What Kubernetes says of a pod that never ran or was taken away: the type, what else it can be caught as, and words
+# of what happened and of what to do.
+ENDS = {
+    "CreateContainerConfigError": (ContainerConfigError, TaskStartError, "cannot be made", "secrets and volumes"),
+    "Deleted": (TaskLostError, TaskError, "deleted by somebody", ""),
+    "Disrupted": (TaskDisruptedError, TaskError, "preempted, drained or evicted", "node_type"),
+    "ErrImagePull": (ImagePullError, TaskStartError, "cannot be pulled", "base_image"),
+    "Evicted": (TaskDisruptedError, TaskError, "was evicted", "disk space"),
+    "ExceededQuota": (QuotaExceededError, TaskStartError, "quota", "raised"),
+    "FailedCreate": (JobRefusedError, ClusterError, "refuses its pod", "job_patch"),
+    "PodDeleted": (TaskLostError, TaskError, "pod was deleted", "retries"),
+    "QueueTimeout": (QueueTimeoutError, TimeoutError, "queue_timeout", "wait longer"),
+    "Unreachable": (TaskLostError, TaskError, "could not be reached", ""),
+    "Unschedulable": (UnschedulableError, QueueTimeoutError, "no node took it", "less cpu, memory or gpus"),
+}
+
+
+def test_every_reason_is_tried_here():
+    assert set(ENDS) == set(_ENDS)
+
+
+@pytest.mark.parametrize("reason", ENDS)
+@pytest.mark.parametrize("content", [b"", b"the end of the log\n"])
+def test_an_end_that_is_not_of_the_process_says_what_happened_in_whose_words_and_what_to_do(reason, content):
+    kind, caught_as, what, hint = ENDS[reason]
+
+    exception = outcome(content, exit_code=None, reason=reason, message="0/3 nodes are there.").exception
+
+    assert type(exception) is kind
+    assert isinstance(exception, caught_as)
+    assert exception.task_id == TASK.id
+    assert "score (Job asc-run-1)" in str(exception)
+    assert what in str(exception)
+    assert ": 0/3 nodes are there" in str(exception)
+    assert not str(exception).endswith((".", "; "))
+    assert ".;" not in str(exception)
+    assert str(exception).index(what) < str(exception).index("0/3") < str(exception).rindex(hint)
+
+
+@pytest.mark.parametrize("reason", ENDS)
+def test_without_words_of_the_cluster_the_sentence_is_whole(reason):
+    exception = outcome(exit_code=None, signal="SIGKILL", reason=reason).exception
+
+    assert type(exception) is ENDS[reason][0]
+    assert ": ;" not in str(exception)
+    assert not str(exception).endswith(":")
+
+
+def test_an_answer_counts_whatever_became_of_the_pod():
+    content, _ = answered(1)
+
+    assert outcome(content, exit_code=None, reason="Evicted", message="low on memory").value == 1
 
 
 def test_a_crash_tells_its_code_or_signal_and_the_last_lines():

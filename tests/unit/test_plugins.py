@@ -18,7 +18,7 @@ from ascend import hookimpl
 from ascend._core.plugins.asking import Plugins
 from ascend.errors import NoPluginError, PluginError
 from ascend.interfaces import Storage
-from ascend.model import ClusterTraits, Needs, NodeType, Profile, Task, TaskEvent
+from ascend.model import ClusterTraits, Needs, NodeType, PlacedFile, Profile, Task, TaskEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,8 +77,10 @@ class Farm:
         msg = "not open"
         raise RuntimeError(msg)
 
-    def open(self, run_id: str, runner: bytes) -> str:
-        return ""
+    def open(self, run_id: str) -> None: ...
+
+    def place(self, name: str, content: bytes) -> PlacedFile:
+        return PlacedFile(name)
 
     def create_job(self, manifest: Manifest) -> None: ...
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -390,6 +391,167 @@ def test_a_large_answer_without_storage_says_what_to_set(pod):
     kind, code, message = pod.run(bundle(os.urandom, 10_000)).failure
     assert (kind, code) == ("encode", wire.EXIT_ENCODE)
     assert "ASCEND_STORAGE" in message
+
+
+# An answer between the lines of the output.
+
+
+def from_output(ended):
+    """Return what the output brought, and the lines that are the function's own."""
+    assert (ended.code, ended.fields["where"]) == (0, "output"), ended
+    assert len(ended.receipt) <= wire.RECEIPT_LIMIT
+    own, frames = wire.split_output(ended.output.removesuffix("\n").split("\n"))
+    return load(wire.unpack_inline(wire.join_frames(frames)), ended.fields["digest"]), own
+
+
+def test_an_answer_comes_between_the_lines_of_the_output_where_there_is_no_storage(pod):
+    def call():
+        print("a line")
+        return os.urandom(100_000)
+
+    ended = pod.run(bundle(call), ASCEND_OUTCOME_LIMIT="1000000")
+    value, own = from_output(ended)
+    assert ended.fields["status"] == "value"
+    assert len(value) == 100_000
+    assert own == ["a line"]
+
+
+def test_an_exception_comes_between_the_lines_of_the_output_too(pod):
+    def call():
+        raise RuntimeError(os.urandom(50_000).hex())
+
+    ended = pod.run(bundle(call), ASCEND_OUTCOME_LIMIT="1000000")
+    (remote_type, message, traceback, pickled, _), own = from_output(ended)
+    assert ended.fields["status"] == "exception"
+    assert (remote_type, len(message)) == ("builtins.RuntimeError", 100_000)
+    assert "in call" in traceback
+    assert wire.restore_exception(pickle.loads(pickled)).args == (message,)
+    assert own == []
+
+
+def test_a_small_answer_stays_in_the_receipt(pod):
+    ended = pod.run(bundle(abs, -1), ASCEND_OUTCOME_LIMIT="1000000")
+    assert (ended.value, ended.output) == (1, "")
+
+
+def test_what_storage_takes_is_not_in_the_output(pod):
+    target = pod.folder / "outcome"
+    variables = {"ASCEND_OUTCOME_URL": target.as_uri(), "ASCEND_OUTCOME_LIMIT": "1000000"}
+    ended = pod.run(bundle(os.urandom, 10_000), **variables)
+    assert (ended.fields["where"], ended.output) == ("storage", "")
+
+
+@pytest.mark.parametrize("size", [20_000, 1_000_000])
+def test_an_answer_over_the_limit_of_the_output_is_refused_and_says_what_to_set(pod, size):
+    ended = pod.run(bundle(os.urandom, size), ASCEND_OUTCOME_LIMIT="10000")
+    kind, code, message = ended.failure
+    assert (kind, code) == ("encode", wire.EXIT_ENCODE)
+    assert "ASCEND_STORAGE=" in message
+    assert re.search(f"the answer has {size // 1000:,},\\d\\d\\d bytes", message)
+    assert ended.output == ""
+
+
+def test_the_limit_is_that_of_the_packed_answer(pod):
+    ended = pod.run(bundle(eval, "'some words ' * 10_000"), ASCEND_OUTCOME_LIMIT="20000")
+    assert int(ended.fields["size"]) > 100_000
+    assert from_output(ended)[0] == "some words " * 10_000
+
+
+def unfinished():
+    print("no end of line", end="")
+
+
+def closed():
+    print("a line")
+    sys.stdout.close()
+
+
+def redirected():
+    print("a line")
+    sys.stdout = io.StringIO()
+    print("goes nowhere")
+
+
+def removed():
+    print("a line")
+    sys.stdout = None
+
+
+def descriptor():
+    os.write(1, b"a line\n")
+
+
+def closed_descriptor():
+    os.write(1, b"a line\n")
+    os.close(1)
+
+
+def redirected_descriptor():
+    print("a line")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def buffered_by_c():
+    import ctypes
+
+    print("a line")
+    ctypes.CDLL(None).printf(b"and one of C\n")
+
+
+def not_blocking():
+    os.set_blocking(1, False)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("write", "lines"),
+    [
+        (unfinished, ["no end of line"]),
+        (closed, ["a line"]),
+        (redirected, ["a line"]),
+        (removed, ["a line"]),
+        (descriptor, ["a line"]),
+        (closed_descriptor, ["a line"]),
+        (redirected_descriptor, ["a line"]),
+        (buffered_by_c, ["a line", "and one of C"]),
+        (not_blocking, []),
+    ],
+)
+def test_an_answer_comes_home_whatever_the_function_did_to_its_output(pod, write, lines):
+    def call():
+        write()
+        return os.urandom(100_000)
+
+    value, own = from_output(pod.run(bundle(call), ASCEND_OUTCOME_LIMIT="1000000"))
+    assert len(value) == 100_000
+    assert own == lines
+
+
+@posix_only
+def test_no_line_of_another_thread_gets_into_one_of_the_answer(pod):
+    def call():
+        def chatter():
+            while True:
+                os.write(1, b"chatter\n")
+
+        for _ in range(2):
+            threading.Thread(target=chatter, daemon=True).start()
+        return os.urandom(5_000_000)
+
+    value, own = from_output(pod.run(bundle(call), ASCEND_OUTCOME_LIMIT="10000000"))
+    assert len(value) == 5_000_000
+    assert set(own) == {"chatter"}
+
+
+@posix_only
+def test_an_output_that_was_closed_behind_its_back_is_a_failure_that_says_so(pod):
+    def call():
+        os.closerange(3, 100)
+        return os.urandom(10_000)
+
+    kind, code, message = pod.run(bundle(call), ASCEND_OUTCOME_LIMIT="1000000").failure
+    assert (kind, code) == ("encode", wire.EXIT_ENCODE)
+    assert "could not be written to the output" in message
 
 
 def test_an_answer_that_cannot_be_pickled_is_an_exception_that_names_it(pod):

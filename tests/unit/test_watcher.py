@@ -1,9 +1,16 @@
 """The way back, with a cluster that does what a test says: queues, breaks, deletes, and storage that changes things."""
 
+import hashlib
+import importlib
+import io
 import os
 import queue
+import random
+import sys
 import threading
+import zipfile
 from concurrent.futures import wait
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -15,13 +22,15 @@ from ascend.errors import (
     AscendError,
     CallLoadError,
     ClusterError,
+    ConfigError,
     OutcomeLoadError,
     StorageError,
     TaskCrashedError,
     TaskKilledError,
     TaskLostError,
+    UnschedulableError,
 )
-from ascend.model import ClusterTraits, JobOutput, JobStatus
+from ascend.model import ClusterTraits, JobOutput, JobStatus, PlacedFile
 
 VERSIONS = {"serializer": "cloudpickle", "python": wire.python_minor(), "cloudpickle": "3", "ascend": "0"}
 
@@ -31,9 +40,11 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, storage_url, *, queues=True, refuses=""):
-        self.traits = ClusterTraits(None, queues, 64 * 1024, storage_url, "prebuilt")
+    def __init__(self, storage_url, *, queues=True, refuses="", placed_file=1 << 20, output_outcome=0):
+        self.traits = ClusterTraits(None, queues, 64 * 1024, storage_url, "prebuilt", placed_file, output_outcome)
         self.refuses = refuses
+        self.opened = []
+        self.placed = {}
         self.manifests = {}
         self.deleted = []
         self.closed = 0
@@ -43,10 +54,17 @@ class Scripted:
     def ascend_cluster(self, name):
         return self if name == self.name else None
 
-    def open(self, run_id, runner):
+    def open(self, run_id):
         if self.refuses == "open":
             raise ClusterError("the cluster cannot be reached")
-        return f"/runner/{run_id}/{len(runner)}"
+        self.opened.append(run_id)
+
+    def place(self, name, content):
+        if self.refuses == "place":
+            raise ClusterError("the cluster takes no file")
+        path = f"/placed/{len(self.placed)} of the run/{name}"
+        self.placed[path] = content
+        return PlacedFile(path, {"secret": {"secretName": f"placed-{len(self.placed)}"}})
 
     def create_job(self, manifest):
         if self.refuses == "create":
@@ -73,19 +91,17 @@ class Scripted:
     def runs(self, job_name, attempt=1):
         self._events.put(JobStatus(job_name, "running", attempt))
 
+    def waits(self, job_name, message):
+        self._events.put(JobStatus(job_name, "pending", message=message))
+
     def writes(self, job_name, *lines):
         self._events.put(JobOutput(job_name, lines))
 
-    def answers(self, job_name, value):
+    def answers(self, job_name, value, where="inline"):
         parts = wire.frame(CloudpickleSerializer().dumps(value, None), [], VERSIONS)
-        fields = {
-            "status": "value",
-            "digest": wire.digest_of(parts[0]),
-            "size": "1",
-            "times": "1,2,3",
-            "where": "inline",
-        }
-        receipt = wire.write_head(wire.RECEIPT, fields) + wire.pack_inline(parts)
+        packed = wire.pack_inline(parts)
+        fields = {"status": "value", "digest": wire.digest_of(parts[0]), "size": "1", "times": "1,2,3", "where": where}
+        receipt = wire.write_head(wire.RECEIPT, fields) + (packed if where == "inline" else b"")
         self._events.put(JobStatus(job_name, "succeeded", exit_code=0, receipt=receipt))
 
     def ends(self, job_name, **status):
@@ -99,9 +115,9 @@ class Scripted:
 def scripted(make_executor, tmp_path):
     """Return a function that makes an executor on a scripted cluster, and that cluster."""
 
-    def make(plugins=(), **settings):
-        cluster = Scripted((tmp_path / "storage").as_uri(), **settings)
-        executor = make_executor(cluster="scripted", plugins=[cluster, *plugins], max_parallel=None)
+    def make(plugins=(), *, storage=True, progress=False, **settings):
+        cluster = Scripted((tmp_path / "storage").as_uri() if storage else None, **settings)
+        executor = make_executor(cluster="scripted", plugins=[cluster, *plugins], max_parallel=None, progress=progress)
         return executor, cluster
 
     return make
@@ -216,6 +232,225 @@ def test_lines_belong_to_the_future_of_their_job(scripted, created):
     assert two.exception(timeout=60).last_lines == ("line of 1",)
 
 
+# What a Job waits for.
+
+
+def notes_of(capfd):
+    return [line for line in capfd.readouterr().err.splitlines() if "nodes" in line or "quota" in line]
+
+
+def test_what_a_job_waits_for_is_shown_once_for_each_change_and_explained(scripted, created, eventually, capfd):
+    executor, cluster = scripted(progress=True)
+    future = executor.submit(pow, 2, 2)
+    job = created(cluster, future)
+    for reason in ("no nodes.", "no nodes.", "the quota is used up", "no nodes."):
+        cluster.waits(job, reason)
+        eventually(lambda reason=reason: future.explain() == f"It waits on the cluster: {reason.rstrip('.')}.")
+    cluster.waits(job, "")
+    eventually(lambda: "waits on the cluster" not in future.explain())
+
+    assert not future.running()
+    cluster.waits(job, "no nodes.")
+    cluster.runs(job)
+    eventually(future.running)
+    assert "waits on the cluster" not in future.explain()
+    cluster.answers(job, 4)
+    assert future.result(timeout=60) == 4
+    assert notes_of(capfd) == ["pow: no nodes.", "pow: the quota is used up", "pow: no nodes."]
+
+
+def test_many_tasks_that_wait_for_the_same_say_it_once(scripted, created, eventually, capfd):
+    executor, cluster = scripted(progress=True)
+    futures = [executor.submit(pow, 2, number) for number in range(5)]
+    for future in futures:
+        cluster.waits(created(cluster, future), "no nodes")
+    eventually(lambda: all("no nodes" in future.explain() for future in futures))
+
+    assert notes_of(capfd) == ["pow: no nodes"]
+    for future in futures:
+        cluster.answers(created(cluster, future), 1)
+        future.result(timeout=60)
+
+
+def test_another_attempt_may_wait_again(scripted, created, eventually):
+    executor, cluster = scripted()
+    future = executor.submit(pow, 2, 2)
+    job = created(cluster, future)
+    cluster.runs(job)
+    cluster.ends(job, exit_code=1, final=False)
+    cluster.waits(job, "no nodes")
+
+    eventually(lambda: future.explain() == "It waits on the cluster: no nodes.")
+    cluster.answers(job, 4)
+    assert future.result(timeout=60) == 4
+
+
+def test_a_job_that_never_ran_ends_with_the_words_of_the_cluster(scripted, created):
+    executor, cluster = scripted()
+    future = executor.submit(pow, 2, 2)
+    job = created(cluster, future)
+    cluster.waits(job, "no nodes")
+    cluster.ends(job, exit_code=None, reason="Unschedulable", message="0/3 nodes are available")
+
+    with pytest.raises(UnschedulableError, match="0/3 nodes are available; ask for less"):
+        future.result(timeout=60)
+
+
+# An answer between the lines of the output.
+
+
+def frames_of(value):
+    parts = wire.frame(CloudpickleSerializer().dumps(value, None), [], VERSIONS)
+    return [line.decode().removesuffix("\n") for line in wire.output_lines(wire.pack_inline(parts))]
+
+
+ANSWER = random.Random(1).randbytes(50_000)
+
+
+def test_an_answer_in_the_output_settles_the_future_and_is_not_shown(scripted, created, capfd):
+    executor, cluster = scripted(storage=False, output_outcome=1 << 20)
+    future = executor.submit(pow, 2, 2)
+    job = created(cluster, future)
+    cluster.writes(job, "a line", frames_of(ANSWER)[0])
+    for line in frames_of(ANSWER)[1:-1]:
+        cluster.writes(job, line)
+    cluster.writes(job, "no end of line" + frames_of(ANSWER)[-1], "the last line")
+    cluster.answers(job, ANSWER, where="output")
+
+    assert future.result(timeout=60) == ANSWER
+    assert list(future.logs()) == ["a line", "no end of line", "the last line"]
+    executor.shutdown()
+    assert "ascend-outcome" not in capfd.readouterr().out
+
+
+def test_lines_of_the_output_that_were_lost_are_named_as_the_reason(scripted, created):
+    executor, cluster = scripted(storage=False, output_outcome=1 << 20)
+    future = executor.submit(pow, 2, 2)
+    job = created(cluster, future)
+    cluster.writes(job, *frames_of(ANSWER)[3:])
+    cluster.answers(job, ANSWER, where="output")
+
+    exception = future.exception(timeout=60)
+
+    assert type(exception) is OutcomeLoadError
+    for words in ("lines of the output were lost", "rotates a log", "3 of its", "lines are missing", "ASCEND_STORAGE="):
+        assert words in str(exception)
+
+
+def test_an_attempt_that_died_while_it_answered_does_no_harm_to_the_next(scripted, created):
+    executor, cluster = scripted(storage=False, output_outcome=1 << 20)
+    future = executor.submit(pow, 2, 2)
+    job = created(cluster, future)
+    cluster.runs(job)
+    cluster.writes(job, *frames_of(ANSWER[:20_000])[:4])
+    cluster.ends(job, exit_code=1, final=False)
+    cluster.runs(job, attempt=2)
+    cluster.writes(job, *frames_of(ANSWER))
+    cluster.answers(job, ANSWER, where="output")
+
+    assert future.result(timeout=60) == ANSWER
+
+
+def variables_of(manifest):
+    return {each["name"]: each["value"] for each in manifest["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "there", "absent"),
+    [
+        ({"storage": False, "output_outcome": 5000}, "ASCEND_OUTCOME_LIMIT", "ASCEND_OUTCOME_URL"),
+        ({"storage": True, "output_outcome": 5000}, "ASCEND_OUTCOME_URL", "ASCEND_OUTCOME_LIMIT"),
+        ({"storage": False}, "ASCEND_CALL", "ASCEND_OUTCOME_LIMIT"),
+    ],
+)
+def test_the_output_is_the_way_back_only_where_there_is_no_storage(scripted, created, settings, there, absent):
+    executor, cluster = scripted(**settings)
+    future = executor.submit(pow, 2, 2)
+    job = created(cluster, future)
+    cluster.answers(job, 4)
+
+    assert future.result(timeout=60) == 4
+    variables = variables_of(cluster.manifests[job])
+    assert there in variables
+    assert absent not in variables
+    assert variables.get("ASCEND_OUTCOME_LIMIT", "5000") == "5000"
+
+
+def test_a_call_that_is_too_large_for_its_job_names_the_storage_that_it_needs(scripted):
+    executor, _ = scripted(storage=False)
+
+    with pytest.raises(ConfigError, match=r"the call of len is too large.*ASCEND_STORAGE="):
+        executor.submit(len, os.urandom(200_000)).result(timeout=60)
+
+
+# What the cluster brings into its pods.
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Return the function of a module of a project, and its file."""
+    name = f"shipped_{tmp_path.name}".replace("-", "_")
+    path = tmp_path / "work" / f"{name}.py"
+    path.parent.mkdir()
+    path.write_text("def double(value):\n    return 2 * value\n")
+    monkeypatch.syspath_prepend(str(path.parent))
+    yield importlib.import_module(name).double, path
+    del sys.modules[name]
+
+
+def test_the_source_is_placed_once_where_there_is_no_storage(scripted, created, shipped):
+    double, path = shipped
+    executor, cluster = scripted(storage=False, placed_file=1 << 30)
+    jobs = []
+    for _ in range(2):
+        future = executor.submit(double, 2)
+        jobs.append(created(cluster, future))
+        cluster.answers(jobs[-1], 4)
+        assert future.result(timeout=60) == 4
+
+    assert [name.rpartition("/")[2] for name in cluster.placed] == ["runner.zip", "source.zip"]
+    place, content = list(cluster.placed.items())[1]
+    assert path.name in zipfile.ZipFile(io.BytesIO(content)).namelist()
+    for job in jobs:
+        variables = variables_of(cluster.manifests[job])
+        assert variables["ASCEND_SOURCE_URL"] == PurePosixPath(place).as_uri()
+        assert variables["ASCEND_SOURCE_DIGEST"] == hashlib.sha256(content).hexdigest()
+        pod = cluster.manifests[job]["spec"]["template"]["spec"]
+        assert [each["secret"] for each in pod["volumes"][2:]] == [{"secretName": f"placed-{n}"} for n in (1, 2)]
+
+
+def test_the_source_goes_to_the_storage_where_there_is_one(scripted, created, shipped):
+    executor, cluster = scripted()
+    future = executor.submit(shipped[0], 2)
+    job = created(cluster, future)
+    cluster.answers(job, 4)
+
+    assert future.result(timeout=60) == 4
+    assert [name.rpartition("/")[2] for name in cluster.placed] == ["runner.zip"]
+    assert "/source/" in variables_of(cluster.manifests[job])["ASCEND_SOURCE_URL"]
+
+
+def test_a_source_that_is_too_large_for_the_cluster_names_the_storage_that_it_needs(scripted, shipped):
+    executor, cluster = scripted(storage=False, placed_file=10)
+
+    with pytest.raises(ConfigError, match=r"the project's source has [\d,]+ bytes.*ASCEND_STORAGE="):
+        executor.submit(shipped[0], 2).result(timeout=60)
+    assert not cluster.manifests
+
+
+def test_a_cluster_is_opened_once_also_if_it_takes_a_file_only_later(scripted, created):
+    executor, cluster = scripted(refuses="place")
+    with pytest.raises(ClusterError, match="takes no file"):
+        executor.submit(pow, 2, 2).result(timeout=60)
+    cluster.refuses = ""
+
+    future = executor.submit(pow, 2, 2)
+    cluster.answers(created(cluster, future), 4)
+
+    assert future.result(timeout=60) == 4
+    assert cluster.opened == [executor.run_id]
+
+
 # A cluster that fails.
 
 
@@ -260,7 +495,7 @@ def test_a_watch_that_ends_by_itself_loses_no_future(scripted, created):
     assert isinstance(future.exception(timeout=60), TaskLostError)
 
 
-@pytest.mark.parametrize("moment", ["open", "create"])
+@pytest.mark.parametrize("moment", ["open", "place", "create"])
 def test_a_cluster_that_refuses_fails_each_future(scripted, moment):
     executor, cluster = scripted(refuses=moment)
     futures = [executor.submit(pow, 1, 1) for _ in range(3)]

@@ -1,6 +1,8 @@
 """The format of what travels: nothing that was changed on the way is unpickled, and exceptions survive the way."""
 
 import pickle
+import random
+import string
 import traceback
 
 import cloudpickle
@@ -122,6 +124,105 @@ def test_a_head_is_lines_that_people_can_read():
     assert lines[0] == "ascend-bundle/1"
     assert lines[1] == "serializer: cloudpickle"
     assert [line.split(": ")[0] for line in lines[1:]] == [*VERSIONS, "sizes", "sha256", "filler"]
+
+
+# Between the lines of the output.
+
+SIZES = [1, 2, 3_999, 4_000, 4_001, 8_000, 100_000, 1 << 20]
+
+
+def packed_of(size):
+    return bytes(random.choices(string.ascii_letters.encode(), k=size))
+
+
+def lines_of(packed):
+    return b"".join(wire.output_lines(packed)).decode().split("\n")[:-1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_outcome_comes_out_of_the_output_as_it_went_in(size):
+    packed = packed_of(size)
+
+    own, frames = wire.split_output(lines_of(packed))
+
+    assert own == []
+    assert wire.join_frames(frames).encode() == packed
+
+
+def test_a_frame_is_one_line_that_a_pipe_takes_in_one_piece():
+    for line in wire.output_lines(packed_of(5 << 20)):
+        assert len(line) < 4096
+        assert line.count(b"\n") == 1
+        assert line.endswith(b"\n")
+        # Whoever cuts an output into lines does it in one of these ways.
+        assert len(line.splitlines()) == len(line.decode().splitlines()) == 1
+
+
+OWN = ["", "a line", "\x1f", "\x1fascend-outcome/2 x", "ascend-outcome/1 1/1 x", "x\x1e", "ü漢🙂", " ", "\r50 %\r100 %"]
+
+
+def test_lines_of_the_function_stay_as_they_are():
+    assert wire.split_output(OWN) == (OWN, [])
+    assert wire.split_output([]) == ([], [])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_wherever_lines_come_between_and_however_they_are_handed_over_nothing_is_lost(seed):
+    chance = random.Random(seed)
+    packed = packed_of(chance.randrange(1, 50_000))
+    expected, written = [], []
+    for line in lines_of(packed):
+        for own in chance.choices(OWN, k=chance.randrange(3)):
+            expected.append(own)
+            written.append(own)
+        unfinished = chance.choice(["", "", "no end of line"])
+        if unfinished:
+            expected.append(unfinished)
+        written.append(unfinished + line)
+    own, frames = [], []
+    while written:
+        count = chance.randrange(1, 5)
+        some_own, some_frames = wire.split_output(written[:count])
+        own += some_own
+        frames += some_frames
+        del written[:count]
+
+    assert own == expected
+    assert wire.join_frames(frames).encode() == packed
+
+
+@pytest.mark.parametrize("lost", [0, 3, -1])
+def test_a_lost_line_is_noticed_and_counted(lost):
+    frames = wire.split_output(lines_of(packed_of(30_000)))[1]
+    del frames[lost]
+
+    if lost == -1:
+        del frames[-1]
+    with pytest.raises(wire.FormatError, match=f"{2 if lost == -1 else 1} of its 8 lines are missing"):
+        wire.join_frames(frames)
+
+
+@pytest.mark.parametrize("frames", [[], [""], ["1"], ["1/"], ["/1 x"], ["x/y z"], ["0/0 "], ["0/1 x"], ["2/1 x"]])
+def test_what_are_no_frames_is_a_format_error(frames):
+    with pytest.raises(wire.FormatError):
+        wire.join_frames(frames)
+
+
+def test_lines_that_come_twice_or_in_another_order_do_no_harm():
+    packed = packed_of(30_000)
+    frames = wire.split_output(lines_of(packed))[1]
+
+    assert wire.join_frames(frames + frames[2:5]).encode() == packed
+    assert wire.join_frames(random.sample(frames, len(frames))).encode() == packed
+
+
+@pytest.mark.parametrize("sizes", [(30_000, 30_000), (30_000, 5_000), (5_000, 30_000)])
+@pytest.mark.parametrize("came", [1, 2, 8])
+def test_what_an_earlier_attempt_began_to_send_does_no_harm(sizes, came):
+    first, second = (packed_of(size) for size in sizes)
+    earlier = wire.split_output(lines_of(first))[1][:came]
+
+    assert wire.join_frames([*earlier, *wire.split_output(lines_of(second))[1]]).encode() == second
 
 
 # Exceptions.
