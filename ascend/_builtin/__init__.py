@@ -8,18 +8,23 @@ from ascend.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ascend.interfaces import Cluster, ImageBuilder, Serializer, Storage
+    from ascend.model import Profile
 
 _OBJECT_STORES = ("s3://", "gs://", "az://", "abfs://", "abfss://", "http://", "https://")
 
 
 @hookimpl
-def ascend_cluster(name: str) -> Cluster | None:
-    """Serve ``local``."""
-    if name != "local":
-        return None
-    from ascend._builtin.local import LocalCluster  # noqa: PLC0415 - only for those who asked for it
+def ascend_cluster(name: str, profile: Profile) -> Cluster | None:
+    """Serve ``kubernetes`` and ``local``."""
+    if name == "kubernetes":
+        from ascend._builtin.kubernetes.cluster import KubernetesCluster  # noqa: PLC0415 - only for those who asked for it
 
-    return LocalCluster()
+        return KubernetesCluster(profile)
+    if name == "local":
+        from ascend._builtin.local import LocalCluster  # noqa: PLC0415 - as above
+
+        return LocalCluster()
+    return None
 
 
 @hookimpl

@@ -1,0 +1,115 @@
+"""A pod as the API server tells it, reduced to what a task's fate depends on: pure functions from dicts."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, NamedTuple
+
+__all__ = ["End", "Pod", "end_of", "read_pod"]
+
+_JOB_NAME = "batch.kubernetes.io/job-name"
+_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+_CONTAINER = "main"
+_SIGNALLED = 128
+
+
+class Pod(NamedTuple):
+    """One attempt of a Job.
+
+    *state* is the container's: a key of ``waiting``, ``running`` or ``terminated`` with its details, or empty.
+    *failures* is how many attempts of its index failed before it. *disrupted* is the reason of the condition
+    ``DisruptionTarget``, or empty. *unscheduled* is the reason and the words of the scheduler, while there are any.
+    """
+
+    uid: str
+    name: str
+    job_name: str
+    phase: str
+    failures: int
+    node: str
+    being_deleted: bool
+    disrupted: str
+    unscheduled: tuple[str, str] | None
+    state: str
+    details: dict[str, Any]
+    reason: str
+    message: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will run in it any more."""
+        return self.state == "terminated" or self.phase in {"Succeeded", "Failed"}
+
+
+class End(NamedTuple):
+    """How the process of a pod ended; see `ascend.model.JobStatus`."""
+
+    exit_code: int | None
+    signal: str | None
+    reason: str
+    message: str
+    receipt: bytes
+
+
+def read_pod(item: dict[str, Any]) -> Pod:
+    meta, status = item["metadata"], item.get("status") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    disrupted = conditions.get("DisruptionTarget", {})
+    state = _state(status)
+    return Pod(
+        uid=meta["uid"],
+        name=meta["name"],
+        job_name=(meta.get("labels") or {}).get(_JOB_NAME, ""),
+        phase=status.get("phase", ""),
+        failures=int((meta.get("annotations") or {}).get(_FAILURES, "0")),
+        node=(item.get("spec") or {}).get("nodeName", ""),
+        being_deleted="deletionTimestamp" in meta,
+        disrupted=disrupted.get("reason", "") if disrupted.get("status") == "True" else "",
+        unscheduled=_unscheduled(conditions.get("PodScheduled", {})),
+        state=state[0],
+        details=state[1],
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+    )
+
+
+def _state(status: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    for container in status.get("containerStatuses") or ():
+        if container["name"] == _CONTAINER:
+            for state, details in (container.get("state") or {}).items():
+                return state, details or {}
+    return "", {}
+
+
+def _unscheduled(condition: dict[str, Any]) -> tuple[str, str] | None:
+    if condition.get("status") != "False":
+        return None
+    return condition.get("reason", ""), condition.get("message", "")
+
+
+def end_of(pod: Pod) -> End:
+    """Return how a pod that has ended did so."""
+    details = pod.details if pod.state == "terminated" else {}
+    receipt = details.get("message", "").encode()
+    reason = pod.reason or _container_reason(details)
+    if pod.state != "terminated":
+        return End(None, None, reason or ("PodDeleted" if pod.being_deleted else "Lost"), pod.message, b"")
+    code = details.get("exitCode", 0)
+    name = _signal_name(code)
+    # A pod that is deleted gets a SIGTERM and, if it does not heed that, a SIGKILL.
+    if code and pod.being_deleted and not pod.disrupted and not pod.reason:
+        reason = "PodDeleted"
+    return End(None if name else code, name, reason, pod.message, receipt)
+
+
+def _container_reason(details: dict[str, Any]) -> str:
+    # The others, Completed and Error, say what the exit code says.
+    reason: str = details.get("reason", "")
+    return reason if reason in {"OOMKilled", "ContainerCannotRun", "StartError"} else ""
+
+
+def _signal_name(code: int) -> str | None:
+    try:
+        return signal.Signals(code - _SIGNALLED).name if code > _SIGNALLED else None
+    except ValueError:
+        return None

@@ -1,0 +1,255 @@
+"""From what happens to pods and Jobs to the statuses of each Job: every one running once an attempt, final once.
+
+::
+
+    watches ──> observe_pod, observe_job ──┐
+    clock   ──> look ──────────────────────┼──> JobStatus, JobOutput ──> emit
+    a pod's log, read to its end ──────────┘
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from ascend._builtin.kubernetes.diagnosis import Diagnosis, diagnose
+from ascend._builtin.kubernetes.pods import Pod, end_of, read_pod
+from ascend.model import JobOutput, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ascend._builtin.kubernetes.logs import PodLog
+
+__all__ = ["Tracker"]
+
+_MOST_DISRUPTIONS = 20
+# A Job that has ended says so two seconds after its pods, whose word is the better one.
+_GRACE_SECONDS = 15.0
+_NO_POD_SECONDS = 1.5
+_ENDED_HERE = {"DeadlineExceeded", "Disrupted"}
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """What is known of a Job that was created and has no final status yet."""
+
+    name: str
+    retries: int
+    final_codes: frozenset[int]
+    queue_timeout: float
+    created: float = field(default_factory=monotonic)
+    item: Mapping[str, Any] | None = None
+    # Attempts by the uid of their pods, in order, and the newest of them.
+    attempts: list[str] = field(default_factory=list)
+    pod: Pod | None = None
+    began: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    disruptions: int = 0
+    log: PodLog | None = None
+    diagnosis: Diagnosis | None = None
+    since: float = 0.0
+    # When the Job said that it has ended, though none of its pods did.
+    over_at: float | None = None
+
+
+class Tracker:
+    """Follows the Jobs of a run; its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        emit: Callable[[JobStatus | JobOutput], None],
+        *,
+        new_log: Callable[[str, Callable[[tuple[str, ...]], None]], PodLog],
+        in_thread: Callable[..., None],
+        stop: Callable[[str], None],
+    ) -> None:
+        """Keep what to call.
+
+        *emit* takes statuses and output, *new_log* makes the log of a pod, *in_thread* calls something in a thread of
+        its own, *stop* deletes a Job that no longer has a purpose.
+        """
+        self._emit = emit
+        self._new_log = new_log
+        self._in_thread = in_thread
+        self._stop = stop
+        self._jobs: dict[str, _Job] = {}
+        self._guard = threading.RLock()
+
+    def expect(self, manifest: Mapping[str, Any]) -> None:
+        """Take note of a Job that is about to be created."""
+        spec, meta = manifest["spec"], manifest["metadata"]
+        rules = spec.get("podFailurePolicy", {}).get("rules", ())
+        codes = {code for rule in rules for code in rule.get("onExitCodes", {}).get("values", ())}
+        timeout = float(meta.get("annotations", {}).get("ascend.dev/queue-timeout", "inf"))
+        with self._guard:
+            self._jobs[meta["name"]] = _Job(
+                meta["name"], spec.get("backoffLimitPerIndex", 0), frozenset(codes), timeout
+            )
+
+    def forget(self, job_name: str) -> None:
+        """Expect nothing of a Job whose creation was refused."""
+        with self._guard:
+            self._jobs.pop(job_name, None)
+
+    def unfinished(self) -> list[str]:
+        """Return the names of the Jobs without a final status."""
+        with self._guard:
+            return list(self._jobs)
+
+    def give_up(self, reason: str) -> None:
+        """End all that is left."""
+        for name in self.unfinished():
+            self._finish(name, JobStatus(name, "failed", at=time(), reason=reason))
+
+    # What the watches tell.
+
+    def observe_pod(self, kind: str, item: dict[str, Any]) -> None:
+        pod = read_pod(item)
+        with self._guard:
+            job = self._jobs.get(pod.job_name)
+            if job is None or pod.uid in job.ended:
+                return
+            if pod.uid not in job.attempts:
+                job.attempts.append(pod.uid)
+            if pod.uid == job.attempts[-1]:
+                job.pod = None if kind == "DELETED" else pod
+            if pod.state in {"running", "terminated"} and pod.uid not in job.began:
+                self._began(job, pod)
+            if pod.has_ended or kind == "DELETED":
+                job.ended.add(pod.uid)
+                log, job.log = job.log, None
+                self._do(self._end, job, pod, log)
+
+    def observe_job(self, kind: str, item: dict[str, Any]) -> None:
+        with self._guard:
+            job = self._jobs.get(item["metadata"]["name"])
+            if job is None:
+                return
+            job.item = item
+            conditions = item.get("status", {}).get("conditions") or ()
+            over = any(each["type"] in {"Complete", "Failed"} and each["status"] == "True" for each in conditions)
+            if over and job.over_at is None:
+                job.over_at = monotonic()
+            gone = kind == "DELETED" or "deletionTimestamp" in item["metadata"]
+        if gone:
+            self._finish(job.name, self._status(job, "failed", reason="Deleted"))
+
+    # What the clock tells.
+
+    def without_pod(self) -> list[str]:
+        """Return the Jobs that should have a pod by now: their events may say why they have none."""
+        with self._guard:
+            late = monotonic() - _NO_POD_SECONDS
+            return [job.name for job in self._jobs.values() if not job.attempts and job.created < late]
+
+    def look(self, refusals: Mapping[str, Diagnosis]) -> None:
+        """See what waits for how long and for what; *refusals* are diagnoses of events, by the Job's name."""
+        with self._guard:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            if job.over_at is not None and monotonic() - job.over_at > _GRACE_SECONDS:
+                self._finish(job.name, self._status(job, "failed", **_last_words(job)))
+            elif not job.began:
+                self._look_at(job, refusals.get(job.name))
+
+    def _look_at(self, job: _Job, refusal: Diagnosis | None) -> None:
+        now = monotonic()
+        diagnosis = diagnose(job.pod, job.item, refusal or (job.diagnosis if job.pod is None else None))
+        if diagnosis is not None and (job.diagnosis is None or diagnosis.reason != job.diagnosis.reason):
+            job.since = now
+        if diagnosis is not None and diagnosis != job.diagnosis:
+            self._emit(self._status(job, "pending", reason=diagnosis.reason, message=diagnosis.message))
+        job.diagnosis = diagnosis or job.diagnosis
+        if diagnosis and diagnosis.fatal_after is not None and now - job.since >= diagnosis.fatal_after:
+            self._give_up_on(job, diagnosis)
+        elif now - job.created >= job.queue_timeout:
+            words = diagnosis.message if diagnosis else "the cluster says nothing about why"
+            unschedulable = diagnosis is not None and diagnosis.reason == "Unschedulable"
+            self._give_up_on(job, Diagnosis("Unschedulable" if unschedulable else "QueueTimeout", words))
+
+    def _give_up_on(self, job: _Job, diagnosis: Diagnosis) -> None:
+        self._stop(job.name)
+        self._finish(job.name, self._status(job, "failed", reason=diagnosis.reason, message=diagnosis.message))
+
+    # From attempt to attempt.
+
+    def _began(self, job: _Job, pod: Pod) -> None:
+        job.began.add(pod.uid)
+        self._emit(self._status(job, "running", attempt=job.attempts.index(pod.uid) + 1))
+        job.log = self._new_log(pod.name, lambda lines: self._emit(JobOutput(job.name, lines)))
+        if pod.state == "running":
+            try:
+                self._in_thread(job.log.follow)
+            except RuntimeError:
+                # No thread is left; it is read when the pod has ended.
+                return
+
+    def _do(self, call: Callable[..., None], *args: Any) -> None:
+        try:
+            self._in_thread(call, *args)
+        except RuntimeError:
+            # Python 3.12.0 and 3.12.1 refuse new threads as soon as the main thread has ended.
+            call(*args)
+
+    def _end(self, job: _Job, pod: Pod, log: PodLog | None) -> None:
+        """Read the log of a pod that has ended, then tell how; in a thread of its own."""
+        problem = log.finish() if log is not None else None
+        if problem:
+            self._emit(JobOutput(job.name, (f"ascend: the rest of the output could not be read: {problem}",)))
+        end = end_of(pod)
+        with self._guard:
+            job.disruptions += bool(pod.disrupted)
+            final, reason = self._verdict(job, pod, end.exit_code, end.reason)
+            status = self._status(
+                job,
+                "succeeded" if end.exit_code == 0 else "failed",
+                attempt=job.attempts.index(pod.uid) + 1,
+                exit_code=end.exit_code,
+                signal=end.signal,
+                reason=reason,
+                receipt=end.receipt,
+                message=end.message,
+                final=final,
+            )
+        if not final:
+            if job.name in self._jobs:
+                self._emit(status)
+            return
+        if status.reason in _ENDED_HERE:
+            # For the Job it is a failure like any other, and it would try again.
+            self._stop(job.name)
+        self._finish(job.name, status)
+
+    def _verdict(self, job: _Job, pod: Pod, exit_code: int | None, reason: str) -> tuple[bool, str]:
+        """Return whether no attempt follows, and the reason of the end."""
+        if exit_code == 0 or reason == "DeadlineExceeded" or exit_code in job.final_codes:
+            return True, reason
+        if pod.disrupted:
+            # The Job's policy ignores those, however often they come.
+            return job.disruptions > _MOST_DISRUPTIONS, "Disrupted"
+        return pod.failures >= job.retries, reason
+
+    def _status(self, job: _Job, phase: Any, **details: Any) -> JobStatus:
+        return JobStatus(job.name, phase, **{"attempt": max(1, len(job.attempts)), "at": time(), **details})
+
+    def _finish(self, job_name: str, status: JobStatus) -> None:
+        with self._guard:
+            job = self._jobs.pop(job_name, None)
+        if job is None:
+            return
+        if job.log is not None:
+            job.log.close()
+        self._emit(status)
+
+
+def _last_words(job: _Job) -> dict[str, str]:
+    """Return reason and message of a Job that ended without any word of its pods."""
+    conditions = (job.item or {}).get("status", {}).get("conditions") or ()
+    for condition in conditions:
+        if condition["type"] == "Failed":
+            reason = "DeadlineExceeded" if condition.get("reason") == "DeadlineExceeded" else "PodDeleted"
+            return {"reason": reason, "message": condition.get("message", "")}
+    return {"reason": "Lost", "message": "its pod is gone, and with it its answer"}
