@@ -39,9 +39,10 @@ class AscendExecutor(Executor):
 
     What is not said here comes from the environment (``ASCEND_*``), the project's and the user's configuration.
     *cluster* is ``"kubernetes"``, ``"local"`` or a plugin's. *max_parallel* bounds how many tasks run at once;
-    `None` leaves it to the cluster. *timeout* is how many seconds a function may run, *queue_timeout* how long it
-    may wait for a place on a cluster that queues, which ``local`` does not. *requirements* are PEP 508 strings,
-    installed where the call runs. *retries* are further attempts after the process died, not after an exception.
+    `None` leaves it to the cluster. *timeout* is how many seconds a function may run, *queue_timeout* how long
+    its Job may wait until its pod runs: one hour unless somebody says it; ``local`` does not queue. *requirements* are
+    PEP 508 strings, installed where the call runs. *retries* are further attempts after the process died, not after
+    an exception.
     *progress*: `None` shows it on a terminal only.
     *plugins* are objects that implement hooks, asked before all others. *initializer* runs in every task's process
     before the call; where it fails, the executor takes no more calls.

@@ -17,6 +17,7 @@ BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from ascend.runner import m
 """What the container runs: the runner out of its archive. Starting the archive itself would import runpy, 8 ms."""
 
 _SETUP_SECONDS = 300
+_QUEUE_SECONDS = 3600.0
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
@@ -47,6 +48,8 @@ def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeT
             "annotations": {
                 f"{LABEL_PREFIX}/function": task.function,
                 f"{LABEL_PREFIX}/project": task.project,
+                # All its digits: a plain g would make 1.23457e+06 of 1234567.
+                f"{LABEL_PREFIX}/queue-timeout": f"{task.needs.queue_timeout or _QUEUE_SECONDS:.15g}",
                 f"{LABEL_PREFIX}/task": task.id,
                 f"{LABEL_PREFIX}/user": task.user,
             },

@@ -208,6 +208,14 @@ def test_every_word_of_a_timeout_arrives():
     assert float(variables(job)["ASCEND_TASK_TIMEOUT"]["value"]) == 1_234_567.0
 
 
+@pytest.mark.parametrize(
+    ("asked", "written"), [(None, "3600"), (60.0, "60"), (0.5, "0.5"), (1_234_567.0, "1234567"), (3600.125, "3600.125")]
+)
+def test_every_job_says_how_long_it_may_wait(asked, written):
+    job = job_manifest(replace(MINIMAL, needs=Needs(queue_timeout=asked)), image=IMAGE, delivery=INLINE)
+    assert job["metadata"]["annotations"][f"{LABEL_PREFIX}/queue-timeout"] == written
+
+
 # Names, labels, annotations.
 
 

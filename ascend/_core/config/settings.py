@@ -44,8 +44,8 @@ NEEDS: Mapping[str, Setting] = {
         checks.check_seconds,
         checks.parse_number,
         "600",
-        "how long a task may wait for a place on a cluster that queues; `local` does not",
-        "no limit",
+        "how long a task may wait, from the creation of its Job until its pod runs",
+        "one hour on a cluster that queues",
     ),
     "requirements": Setting(
         "list of PEP 508 strings",
