@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ascend._core.bundle import job_prefix, pack_call, source_key
-from ascend._core.manifest import Delivery, default_image, job_manifest
+from ascend._core.manifest import Delivery, default_image, image_of, job_manifest
 from ascend._core.runner_archive import runner_archive
 from ascend._core.source.handmade import HandmadeModules
 from ascend._core.source.tracker import SourceTracker
@@ -106,7 +106,7 @@ class Dispatcher:
 
     def _image(self, entry: Entry) -> str:
         needs = entry.task.needs
-        image = needs.base_image or default_image()
+        image = image_of(needs.base_image) if needs.base_image else default_image()
         if not needs.requirements:
             return image
         self._begin(entry, "environment")

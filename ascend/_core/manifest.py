@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ascend._core import wire
@@ -11,7 +10,7 @@ from ascend.model import LABEL_PREFIX
 if TYPE_CHECKING:
     from ascend.model import Manifest, NodeType, Task
 
-__all__ = ["BOOT", "Delivery", "default_image", "job_manifest"]
+__all__ = ["BOOT", "Delivery", "default_image", "image_of", "job_manifest"]
 
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from ascend.runner import main; main()"
 """What the container runs: the runner out of its archive. Starting the archive itself would import runpy, 8 ms."""
@@ -30,7 +29,12 @@ class Delivery(NamedTuple):
 
 def default_image() -> str:
     """Return the stock image of this Python's minor version; it carries nothing but Python."""
-    return f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
+    return image_of("python:{python}-slim")
+
+
+def image_of(base_image: str) -> str:
+    """Return *base_image* with this Python's minor version in the place of ``{python}``."""
+    return base_image.replace("{python}", wire.python_minor())
 
 
 def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeType | None = None) -> Manifest:

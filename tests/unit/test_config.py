@@ -190,7 +190,9 @@ def test_a_table_that_is_none_is_an_error(project):
         ("gpus", -1), ("gpus", 1.5), ("timeout", 0), ("timeout", -1), ("timeout", float("nan")), ("timeout", True),
         ("queue_timeout", "60"), ("retries", -1), ("stream_logs", 1), ("requirements", "numpy"),
         ("requirements", ["no such=thing"]), ("env", {"A": 1}), ("env", {"A-B": "1"}), ("env", ["A"]),
-        ("secrets", {"T": "hunter2"}), ("base_image", ""), ("project", "My Project"), ("node_type", 3),
+        ("secrets", {"T": "hunter2"}), ("base_image", ""),
+        ("base_image", "python:{version}-slim"), ("base_image", "python:{python-slim"),
+        ("project", "My Project"), ("node_type", 3),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_refused(name, value):
@@ -205,6 +207,7 @@ def test_a_value_that_does_not_fit_is_refused(name, value):
         ("cpu", 2, "2"), ("cpu", 0.5, "0.5"), ("cpu", "500m", "500m"), ("memory", "512Mi", "512Mi"),
         ("timeout", 60, 60.0), ("requirements", ["numpy>=2 ", "x @ https://host/x.whl"], ("numpy>=2", "x @ https://host/x.whl")),
         ("requirements", (), ()), ("env", {"A": "1"}, {"A": "1"}), ("gpus", 0, 0), ("project", "a-1", "a-1"),
+        ("base_image", "host:5000/a/python:{python}-slim@x", "host:5000/a/python:{python}-slim@x"),
         ("secrets", {"T": Secret("a", "b")}, {"T": Secret("a", "b")}), ("cpu", None, None),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ascend._core import wire
-from ascend._core.manifest import BOOT, Delivery, default_image, job_manifest
+from ascend._core.manifest import BOOT, Delivery, default_image, image_of, job_manifest
 from ascend._core.run import Run
 from ascend.model import LABEL_PREFIX, Needs, NodeType, Secret, Task
 
@@ -318,6 +318,12 @@ def test_a_secret_and_a_plain_variable_of_one_name_are_one():
 
 def test_the_stock_image_has_the_minor_version_of_this_python():
     assert default_image() == f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
+
+
+def test_python_in_an_image_stands_for_this_pythons_minor_version():
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert image_of("registry/{python}/python:{python}-slim") == f"registry/{minor}/python:{minor}-slim"
+    assert image_of(IMAGE) == IMAGE
 
 
 def test_a_manifest_is_plain_json(job):

@@ -56,7 +56,12 @@ NEEDS: Mapping[str, Setting] = {
         "nothing",
     ),
     "base_image": Setting(
-        "text", checks.check_text, str, '"python:3.12-slim"', "container image to start from", "one of the same Python"
+        "text",
+        checks.check_image,
+        str,
+        '"registry.example/team/python:{python}"',
+        "container image to start from; {python} stands for the client's Python, as in 3.12",
+        '"python:{python}-slim"',
     ),
     "image_builder": Setting(
         "text", checks.check_text, str, '"prebuilt"', "who makes an image of the requirements", "the cluster's"
