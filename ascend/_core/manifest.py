@@ -17,6 +17,9 @@ BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from ascend.runner import m
 
 _SETUP_SECONDS = 300
 _QUEUE_SECONDS = 3600.0
+_GPU = "nvidia.com/gpu"
+# What most clusters keep their GPU nodes free with; not all of them tolerate it for a pod that asks for a GPU.
+_GPU_TOLERATION = {"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
@@ -107,8 +110,16 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
         pod["activeDeadlineSeconds"] = int(task.needs.timeout) + _SETUP_SECONDS
     if node_type is not None:
         pod["nodeSelector"] = dict(node_type.labels)
-        pod["tolerations"] = [dict(toleration) for toleration in node_type.tolerations]
+    if tolerations := _tolerations(task, node_type):
+        pod["tolerations"] = tolerations
     return pod
+
+
+def _tolerations(task: Task, node_type: NodeType | None) -> list[dict[str, str]]:
+    tolerations = [dict(toleration) for toleration in node_type.tolerations] if node_type else []
+    if _asked(task, node_type).get(_GPU, "0") != "0" and _GPU_TOLERATION not in tolerations:
+        tolerations.append(dict(_GPU_TOLERATION))
+    return tolerations
 
 
 def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType | None) -> dict[str, Any]:
@@ -149,11 +160,16 @@ def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
 
 
 def _resources(task: Task, node_type: NodeType | None) -> dict[str, Any]:
+    asked = _asked(task, node_type)
+    return {"requests": asked, "limits": dict(asked)} if asked else {}
+
+
+def _asked(task: Task, node_type: NodeType | None) -> dict[str, str]:
     asked = dict(node_type.resources) if node_type else {}
     if task.needs.cpu is not None:
         asked["cpu"] = task.needs.cpu
     if task.needs.memory is not None:
         asked["memory"] = task.needs.memory
     if task.needs.gpus is not None:
-        asked["nvidia.com/gpu"] = str(task.needs.gpus)
-    return {"requests": asked, "limits": dict(asked)} if asked else {}
+        asked[_GPU] = str(task.needs.gpus)
+    return asked

@@ -49,6 +49,7 @@ GPU_NODE = NodeType(
     resources={"nvidia.com/gpu": "1", "ephemeral-storage": "20Gi"},
     tolerations=({"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},),
 )
+GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 INLINE = Delivery(RUNNER, {"ASCEND_CALL_DIGEST": "d1", "ASCEND_CALL": "ZWlu"})
 LARGE = Delivery(
     RUNNER,
@@ -278,8 +279,25 @@ def test_resources_are_asked_for_and_limited_alike():
 def test_a_node_type_selects_nodes_and_is_tolerated():
     pod = JOBS["everything"]["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == GPU_NODE.labels
-    assert pod["tolerations"] == list(GPU_NODE.tolerations)
+    assert pod["tolerations"] == [*GPU_NODE.tolerations, GPU_TOLERATION]
     assert not {"nodeSelector", "tolerations"} & JOBS["minimal"]["spec"]["template"]["spec"].keys()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "node_type", "tolerations"),
+    [
+        (1, None, [GPU_TOLERATION]),
+        (0, None, None),
+        (None, GPU_NODE, [*GPU_NODE.tolerations, GPU_TOLERATION]),
+        (0, GPU_NODE, list(GPU_NODE.tolerations)),
+        (1, NodeType({}, tolerations=(GPU_TOLERATION,)), [GPU_TOLERATION]),
+        (None, NodeType({"zone": "north"}), None),
+    ],
+)
+def test_who_asks_for_a_gpu_tolerates_the_taint_of_gpu_nodes_once(gpus, node_type, tolerations):
+    task = replace(MINIMAL, needs=Needs(gpus=gpus))
+    pod = job_manifest(task, image=IMAGE, delivery=INLINE, node_type=node_type)["spec"]["template"]["spec"]
+    assert pod.get("tolerations") == tolerations
 
 
 def test_a_secret_is_a_reference():
