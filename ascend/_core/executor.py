@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ascend._core.future import AscendFuture
     from ascend._core.preflight.report import CallReport
-    from ascend.model import Profile, Secret
+    from ascend.model import Profile, Secret, Volume
 
 __all__ = ["AscendExecutor"]
 
@@ -71,6 +71,7 @@ class AscendExecutor(Executor):
         image_builder: str | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, Secret] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         retries: int | None = None,
         max_parallel: int | None = None,
         progress: bool | None = None,

@@ -8,7 +8,7 @@ from ascend._core import wire
 from ascend.model import LABEL_PREFIX
 
 if TYPE_CHECKING:
-    from ascend.model import Manifest, NodeType, Task
+    from ascend.model import Manifest, NodeType, Task, Volume
 
 __all__ = ["BOOT", "Delivery", "default_image", "image_of", "job_manifest"]
 
@@ -103,7 +103,7 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(task, image, delivery, node_type)],
-        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *_volumes(task)],
     }
     if task.needs.timeout is not None:
         # The runner keeps the timeout; this bound is for one that cannot, and leaves time for its set-up.
@@ -140,8 +140,34 @@ def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType |
         "volumeMounts": [
             {"name": "work", "mountPath": "/ascend/work"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+            *_mounts(task),
         ],
     }
+
+
+def _volumes(task: Task) -> list[dict[str, Any]]:
+    return [{"name": name, **_source(volume)} for name, _, volume in _named_volumes(task)]
+
+
+def _mounts(task: Task) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "mountPath": path} | ({"readOnly": True} if volume.read_only else {})
+        for name, path, volume in _named_volumes(task)
+    ]
+
+
+def _named_volumes(task: Task) -> list[tuple[str, str, Volume]]:
+    return [
+        (f"volume-{n}", path, volume) for n, (path, volume) in enumerate(sorted((task.needs.volumes or {}).items()))
+    ]
+
+
+def _source(volume: Volume) -> dict[str, Any]:
+    if volume.memory is not None:
+        return {"emptyDir": {"medium": "Memory", "sizeLimit": volume.memory}}
+    claim: dict[str, Any] = {"claimName": volume.claim}
+    # A claim that many nodes may only read is attached to none that asks for more.
+    return {"persistentVolumeClaim": claim | ({"readOnly": True} if volume.read_only else {})}
 
 
 def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from ascend._core.config.files import line_of, refuse_strangers
 from ascend._core.config.profile import check_needs, load_profile, resolve
 from ascend._core.config.settings import NEEDS, PLACES, SETTINGS
 from ascend.errors import ConfigError
-from ascend.model import Needs, Profile, Secret
+from ascend.model import JOINED, Needs, Profile, Secret, Volume
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference/configuration.md"
 
@@ -158,6 +158,17 @@ def test_env_and_secrets_are_joined_key_by_key(project, user_folder):
     assert needs.secrets == {"TOKEN": Secret("tokens", "t")}
 
 
+def test_volumes_are_read_from_tables_and_joined_key_by_key(project):
+    write(project, '[volumes]\n"/data" = { claim = "a", read_only = true }\n"/dev/shm" = { memory = "1Gi" }')
+    needs = load(project, volumes={"/dev/shm": Volume(memory="2Gi")}).needs
+    assert needs.volumes == {"/data": Volume(claim="a", read_only=True), "/dev/shm": Volume(memory="2Gi")}
+    assert check_needs({"volumes": {"/x": Volume("b")}}).over(needs).volumes == {**needs.volumes, "/x": Volume("b")}
+
+
+def test_every_joined_need_is_a_table(project):
+    assert {name for name in JOINED if NEEDS[name].kind.startswith("table")} == JOINED
+
+
 def test_all_problems_of_a_file_are_told_together_with_their_lines(project):
     path = write(project, '# c\ncluser = "x"\ncpu = "two"\n[profiles.a]\ngpus = "1"\ntimout = 3\n')
     with pytest.raises(ConfigError) as caught:
@@ -190,7 +201,7 @@ def test_a_table_that_is_none_is_an_error(project):
         ("gpus", -1), ("gpus", 1.5), ("timeout", 0), ("timeout", -1), ("timeout", float("nan")), ("timeout", True),
         ("queue_timeout", "60"), ("retries", -1), ("stream_logs", 1), ("requirements", "numpy"),
         ("requirements", ["no such=thing"]), ("env", {"A": 1}), ("env", {"A-B": "1"}), ("env", ["A"]),
-        ("secrets", {"T": "hunter2"}), ("base_image", ""),
+        ("secrets", {"T": "hunter2"}), ("volumes", ["/data"]), ("volumes", {"/data": "datasets"}), ("base_image", ""),
         ("base_image", "python:{version}-slim"), ("base_image", "python:{python-slim"),
         ("project", "My Project"), ("node_type", 3),
     ],
@@ -208,11 +219,45 @@ def test_a_value_that_does_not_fit_is_refused(name, value):
         ("timeout", 60, 60.0), ("requirements", ["numpy>=2 ", "x @ https://host/x.whl"], ("numpy>=2", "x @ https://host/x.whl")),
         ("requirements", (), ()), ("env", {"A": "1"}, {"A": "1"}), ("gpus", 0, 0), ("project", "a-1", "a-1"),
         ("base_image", "host:5000/a/python:{python}-slim@x", "host:5000/a/python:{python}-slim@x"),
-        ("secrets", {"T": Secret("a", "b")}, {"T": Secret("a", "b")}), ("cpu", None, None),
+        ("secrets", {"T": Secret("a", "b")}, {"T": Secret("a", "b")}),
+        ("volumes", {"/a": {"claim": "b.c"}}, {"/a": Volume("b.c")}),
+        ("cpu", None, None),
     ],
 )  # fmt: skip
 def test_a_value_that_fits_comes_in_its_own_form(name, value, checked):
     assert getattr(check_needs({name: value}), name) == checked
+
+
+@pytest.mark.parametrize("path", ["data", "", "/", "//data", "/data/", "/a/../b", "/a/./b", "/a:b", 3])
+def test_a_volume_has_a_plain_absolute_path(path):
+    with pytest.raises(ConfigError, match=r"volumes must have .*paths") as caught:
+        check_needs({"volumes": {path: Volume("a")}})
+    assert repr(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/ascend", "/ascend/work", "/tmp", "/tmp/x/y"])
+def test_a_volume_leaves_our_folders_alone(path):
+    with pytest.raises(ConfigError, match=rf"volumes must leave /\w+ to ascend, .*: '{path}'"):
+        check_needs({"volumes": {path: Volume("a")}})
+    assert check_needs({"volumes": {"/tmpx": Volume("a"), "/data/tmp": Volume("a")}}).volumes
+
+
+@pytest.mark.parametrize(
+    ("volume", "problem"),
+    [
+        (Volume(), "either a claim or memory"),
+        (Volume("a", "1Gi"), "either a claim or memory"),
+        (Volume("My Claim"), "PersistentVolumeClaim"),
+        (Volume("a" * 254), "PersistentVolumeClaim"),
+        ({"claim": 3}, "PersistentVolumeClaim"),
+        (Volume(memory="2"), "a size with its unit such as '2Gi' as memory"),
+        ({"claim": "a", "read_only": 1}, "true or false as read_only"),
+        ({"claim": "a", "readonly": True}, "claim or memory, and perhaps read_only,"),
+    ],
+)
+def test_a_volume_is_one_thing_and_whole(volume, problem):
+    with pytest.raises(ConfigError, match=rf"^the argument volumes must .*{problem} at /data"):
+        check_needs({"volumes": {"/data": volume}})
 
 
 @pytest.mark.parametrize("call", [check_needs, lambda options: load_profile(arguments=options, environ={})])

@@ -12,7 +12,7 @@ import pytest
 from ascend._core import wire
 from ascend._core.manifest import BOOT, Delivery, default_image, image_of, job_manifest
 from ascend._core.run import Run
-from ascend.model import LABEL_PREFIX, Needs, NodeType, Secret, Task
+from ascend.model import LABEL_PREFIX, Needs, NodeType, Secret, Task, Volume
 
 IMAGE = "registry.example/python:3.12-slim"
 RUNNER = "/ascend/runner/runner.zip"
@@ -41,6 +41,11 @@ FULL = replace(
         queue_timeout=60.0,
         env={"OMP_NUM_THREADS": "2", "GREETING": "grüß $(HOME) 'you'"},
         secrets={"TOKEN": Secret("tokens", "api-token")},
+        volumes={
+            "/dev/shm": Volume(memory="2Gi"),
+            "/data": Volume(claim="datasets", read_only=True),
+            "/data/scratch": Volume(claim="scratch"),
+        },
         retries=3,
     ),
 )
@@ -148,7 +153,8 @@ def test_the_pod_has_no_token_and_nothing_of_its_node(pod):
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-    assert all(set(volume) == {"name", "emptyDir"} for volume in pod["volumes"])
+    for volume in pod["volumes"]:
+        assert volume.keys() - {"name"} in ({"emptyDir"}, {"persistentVolumeClaim"})
 
 
 def test_what_is_written_to_is_a_volume(pod, container):
@@ -157,6 +163,20 @@ def test_what_is_written_to_is_a_volume(pod, container):
     assert set(mounts.values()) == volumes
     assert container["workingDir"] in mounts
     assert "/tmp" in mounts
+
+
+def test_volumes_are_mounted_at_their_paths_and_named_in_the_order_of_these():
+    pod = JOBS["everything"]["spec"]["template"]["spec"]
+    assert pod["volumes"][-3:] == [
+        {"name": "volume-0", "persistentVolumeClaim": {"claimName": "datasets", "readOnly": True}},
+        {"name": "volume-1", "persistentVolumeClaim": {"claimName": "scratch"}},
+        {"name": "volume-2", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
+    ]
+    assert pod["containers"][0]["volumeMounts"][-3:] == [
+        {"name": "volume-0", "mountPath": "/data", "readOnly": True},
+        {"name": "volume-1", "mountPath": "/data/scratch"},
+        {"name": "volume-2", "mountPath": "/dev/shm"},
+    ]
 
 
 # Jobs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ascend._core.config import checks
+from ascend._core.config import checks, pod_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,6 +80,14 @@ NEEDS: Mapping[str, Setting] = {
         None,
         '{ TOKEN = { name = "tokens", key = "token" } }',
         "variables filled from keys of Kubernetes Secrets",
+        "nothing",
+    ),
+    "volumes": Setting(
+        "table of volumes",
+        pod_checks.check_volumes,
+        None,
+        '{ "/data" = { claim = "datasets", read_only = true }, "/dev/shm" = { memory = "2Gi" } }',
+        "claims and folders in memory that are mounted into the pod, by their paths",
         "nothing",
     ),
     "retries": Setting(
