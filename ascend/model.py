@@ -27,7 +27,7 @@ __all__ = [
     "Volume",
 ]
 
-JOINED = frozenset({"env", "secrets", "volumes"})
+JOINED = frozenset({"env", "labels", "secrets", "volumes"})
 """The needs that are joined key by key where two layers have them; of all others the higher layer's are taken."""
 
 LABEL_PREFIX = "ascend.dev"
@@ -73,6 +73,10 @@ class Needs:
     env: Mapping[str, str] | None = None
     secrets: Mapping[str, Secret] | None = None
     volumes: Mapping[str, Volume] | None = None
+    service_account: str | None = None
+    priority: str | None = None
+    labels: Mapping[str, str] | None = None
+    queue: str | None = None
     retries: int | None = None
     stream_logs: bool | None = None
     project: str | None = None

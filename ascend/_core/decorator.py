@@ -27,7 +27,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 # As `ascend.model.JOINED`, which a task does not load.
-_JOINED = frozenset({"env", "secrets", "volumes"})
+_JOINED = frozenset({"env", "labels", "secrets", "volumes"})
 
 
 class AscendFunction(Generic[P, R]):
@@ -104,7 +104,7 @@ class AscendFunction(Generic[P, R]):
     def with_options(self, **options: Any) -> AscendFunction[P, R]:
         """Return the same function with other needs; they go before the decorator's.
 
-        ``env``, ``secrets`` and ``volumes`` are joined key by key.
+        ``env``, ``secrets``, ``volumes`` and ``labels`` are joined key by key.
         """
         return AscendFunction(self, options)
 
@@ -211,6 +211,10 @@ def ascend(
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, Secret] | None = None,
     volumes: Mapping[str, Volume] | None = None,
+    service_account: str | None = None,
+    priority: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    queue: str | None = None,
     retries: int | None = None,
     stream_logs: bool | None = None,
     project: str | bool | None = None,

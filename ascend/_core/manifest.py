@@ -20,6 +20,7 @@ _QUEUE_SECONDS = 3600.0
 _GPU = "nvidia.com/gpu"
 # What most clusters keep their GPU nodes free with; not all of them tolerate it for a pod that asks for a GPU.
 _GPU_TOLERATION = {"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}
+_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
@@ -45,13 +46,14 @@ def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeT
 
     Names of users and functions stand in annotations only: labels take no free text.
     """
-    labels = {**_LABELS, f"{LABEL_PREFIX}/run": task.run_id}
+    labels = {**(task.needs.labels or {}), **_LABELS, f"{LABEL_PREFIX}/run": task.run_id}
+    queue = {} if task.needs.queue is None else {_QUEUE_LABEL: task.needs.queue}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": task.job_name,
-            "labels": labels,
+            "labels": {**labels, **queue},
             "annotations": {
                 f"{LABEL_PREFIX}/function": task.function,
                 f"{LABEL_PREFIX}/project": task.project,
@@ -71,7 +73,7 @@ def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeT
             "ttlSecondsAfterFinished": 900,
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": {
-                "metadata": {"labels": dict(labels)},
+                "metadata": {"labels": labels},
                 "spec": _pod(task, image, delivery, node_type),
             },
         },
@@ -105,6 +107,10 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
         "containers": [_container(task, image, delivery, node_type)],
         "volumes": [{"name": "work", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}, *_volumes(task)],
     }
+    if task.needs.service_account is not None:
+        pod["serviceAccountName"] = task.needs.service_account
+    if task.needs.priority is not None:
+        pod["priorityClassName"] = task.needs.priority
     if task.needs.timeout is not None:
         # The runner keeps the timeout; this bound is for one that cannot, and leaves time for its set-up.
         pod["activeDeadlineSeconds"] = int(task.needs.timeout) + _SETUP_SECONDS

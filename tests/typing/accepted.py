@@ -24,6 +24,10 @@ def with_needs(number: int) -> dict[str, float]:
 @ascend(
     secrets={"TOKEN": Secret("tokens", "token")},
     volumes={"/data": Volume(claim="datasets", read_only=True), "/dev/shm": Volume(memory="2Gi")},
+    service_account="trainer",
+    priority="low",
+    labels={"team": "a"},
+    queue="team-a",
     retries=1,
     gpus=1,
     node_type="nc8as_t4_v3",

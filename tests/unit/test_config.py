@@ -201,7 +201,10 @@ def test_a_table_that_is_none_is_an_error(project):
         ("gpus", -1), ("gpus", 1.5), ("timeout", 0), ("timeout", -1), ("timeout", float("nan")), ("timeout", True),
         ("queue_timeout", "60"), ("retries", -1), ("stream_logs", 1), ("requirements", "numpy"),
         ("requirements", ["no such=thing"]), ("env", {"A": 1}), ("env", {"A-B": "1"}), ("env", ["A"]),
-        ("secrets", {"T": "hunter2"}), ("volumes", ["/data"]), ("volumes", {"/data": "datasets"}), ("base_image", ""),
+        ("secrets", {"T": "hunter2"}), ("labels", "team"),
+        ("service_account", "My Account"), ("priority", "a" * 254), ("priority", "a..b"),
+        ("queue", "a" * 64), ("queue", ""),
+        ("volumes", ["/data"]), ("volumes", {"/data": "datasets"}), ("base_image", ""),
         ("base_image", "python:{version}-slim"), ("base_image", "python:{python-slim"),
         ("project", "My Project"), ("node_type", 3),
     ],
@@ -221,6 +224,7 @@ def test_a_value_that_does_not_fit_is_refused(name, value):
         ("base_image", "host:5000/a/python:{python}-slim@x", "host:5000/a/python:{python}-slim@x"),
         ("secrets", {"T": Secret("a", "b")}, {"T": Secret("a", "b")}),
         ("volumes", {"/a": {"claim": "b.c"}}, {"/a": Volume("b.c")}),
+        ("service_account", "a-1.b", "a-1.b"), ("priority", "a" * 253, "a" * 253), ("queue", "a" * 63, "a" * 63),
         ("cpu", None, None),
     ],
 )  # fmt: skip
@@ -260,6 +264,37 @@ def test_a_volume_is_one_thing_and_whole(volume, problem):
         check_needs({"volumes": {"/data": volume}})
 
 
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("ascend.dev/run", "ascend finds its own Jobs"),
+        ("batch.kubernetes.io/job-name", "Kubernetes writes such labels itself"),
+        ("app.kubernetes.io/managed-by", "it says ascend"),
+    ],
+)
+def test_labels_that_others_write_are_refused_with_the_reason(key, reason):
+    with pytest.raises(ConfigError, match=rf"labels must not have {key}: {reason}"):
+        check_needs({"labels": {key: "x"}})
+    assert check_needs({"labels": {f"x.{key}": "x", "app.kubernetes.io/part-of": "y"}}).labels
+
+
+@pytest.mark.parametrize("key", ["", "/x", "x/", "a b", "-a", "a" * 64, "A.com/x", "a/b/c", "a" * 254 + "/x", 3])
+def test_a_label_has_a_key_that_kubernetes_takes(key):
+    with pytest.raises(ConfigError, match=r"labels must have keys such as"):
+        check_needs({"labels": {key: "x"}})
+
+
+@pytest.mark.parametrize("value", ["a b", "-", "x.", "x" * 64, "ü", 3, None])
+def test_a_label_has_a_value_that_kubernetes_takes(value):
+    with pytest.raises(ConfigError, match=r"labels must have values of .*, and team is "):
+        check_needs({"labels": {"team": value}})
+
+
+def test_labels_are_joined_key_by_key(project):
+    write(project, '[labels]\n"example.com/team" = "a"\nStage_1 = "b"')
+    assert load(project, labels={"Stage_1": ""}).needs.labels == {"example.com/team": "a", "Stage_1": ""}
+
+
 @pytest.mark.parametrize("call", [check_needs, lambda options: load_profile(arguments=options, environ={})])
 def test_an_unknown_keyword_is_a_type_error_with_the_nearest(call):
     with pytest.raises(TypeError, match="unexpected keyword argument 'timout': did you mean 'timeout'"):
@@ -286,7 +321,8 @@ def test_a_max_parallel_below_one_from_elsewhere_is_a_config_error(project):
     [
         ("TIMEOUT", "60", 60.0), ("GPUS", "2", 2), ("CPU", "0.5", "0.5"), ("STREAM_LOGS", "Yes", True),
         ("STREAM_LOGS", "0", False), ("REQUIREMENTS", " numpy scipy>=1\t", ("numpy", "scipy>=1")),
-        ("REQUIREMENTS", "torch >= 2\nscipy\n", ("torch >= 2", "scipy")), ("MEMORY", "", None), ("ENV", "A=1", None),
+        ("REQUIREMENTS", "torch >= 2\nscipy\n", ("torch >= 2", "scipy")), ("MEMORY", "", None),
+        ("QUEUE", "team-a", "team-a"), ("ENV", "A=1", None),
     ],
 )  # fmt: skip
 def test_variables_are_read_as(variable, text, checked, project):

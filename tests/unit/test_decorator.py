@@ -289,6 +289,12 @@ def test_volumes_are_joined_key_by_key():
     assert needs.volumes == {"/a": Volume("a"), "/b": Volume(memory="1Gi")}
 
 
+def test_labels_are_joined_key_by_key():
+    decorated = ascend(labels={"a": "1", "b": "1"}, queue="low")(plain)
+    needs = decorated.with_options(labels={"b": "2"}, queue="high").__ascend_needs__
+    assert (needs.labels, needs.queue) == ({"a": "1", "b": "2"}, "high")
+
+
 def test_the_same_needs_are_joined_by_functions_as_by_executors():
     assert decorator._JOINED == JOINED
 

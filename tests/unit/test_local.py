@@ -252,6 +252,11 @@ def test_volumes_are_refused_and_the_message_says_what_to_do(local, volume):
     assert local.final("next").phase == "succeeded"
 
 
+def test_what_only_kubernetes_understands_of_a_job_changes_nothing(local):
+    local.create("plain", service_account="trainer", priority="low", labels={"team": "a"}, queue="team-a")
+    assert local.final("plain").phase == "succeeded"
+
+
 def test_what_cannot_be_started_is_refused(local):
     def other(manifest):
         manifest["spec"]["template"]["spec"]["containers"][0]["image"] = "env:/no/such/python"

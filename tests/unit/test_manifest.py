@@ -46,6 +46,10 @@ FULL = replace(
             "/data": Volume(claim="datasets", read_only=True),
             "/data/scratch": Volume(claim="scratch"),
         },
+        service_account="trainer",
+        priority="batch-low",
+        labels={"example.com/team": "crystals", "stage": ""},
+        queue="team-a",
         retries=3,
     ),
 )
@@ -240,10 +244,36 @@ def test_every_job_says_how_long_it_may_wait(asked, written):
 # Names, labels, annotations.
 
 
-def test_labels_are_made_of_ids_only(job):
+@pytest.mark.parametrize("name", ["minimal", "large call"])
+def test_our_labels_are_made_of_ids_only(name):
+    job = JOBS[name]
     labels = {**job["metadata"]["labels"], **job["spec"]["template"]["metadata"]["labels"]}
     assert labels == {"app.kubernetes.io/managed-by": "ascend", f"{LABEL_PREFIX}/run": MINIMAL.run_id}
     assert all(LABEL.fullmatch(value) for value in labels.values())
+
+
+def test_labels_of_the_user_are_on_job_and_pod_beside_ours():
+    job = JOBS["everything"]
+    wanted = {**JOBS["minimal"]["metadata"]["labels"], "example.com/team": "crystals", "stage": ""}
+    assert job["spec"]["template"]["metadata"]["labels"] == wanted
+    assert job["metadata"]["labels"] == {**wanted, "kueue.x-k8s.io/queue-name": "team-a"}
+
+
+def test_labels_of_the_user_cannot_replace_ours():
+    needs = Needs(labels={f"{LABEL_PREFIX}/run": "forged"})
+    job = job_manifest(replace(MINIMAL, needs=needs), image=IMAGE, delivery=INLINE)
+    assert job["metadata"]["labels"] == JOBS["minimal"]["metadata"]["labels"]
+
+
+def test_a_service_account_lends_its_name_and_no_token():
+    pod = JOBS["everything"]["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("trainer", False)
+    assert "serviceAccountName" not in JOBS["minimal"]["spec"]["template"]["spec"]
+
+
+def test_a_priority_is_the_name_of_its_class():
+    assert JOBS["everything"]["spec"]["template"]["spec"]["priorityClassName"] == "batch-low"
+    assert "priorityClassName" not in JOBS["minimal"]["spec"]["template"]["spec"]
 
 
 def test_words_of_the_user_stand_in_annotations_only():

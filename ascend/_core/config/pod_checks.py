@@ -6,17 +6,62 @@ import re
 from collections.abc import Mapping
 from posixpath import normpath
 
-from ascend._core.config.checks import UnfitError, check_memory, shown
-from ascend.model import Volume
+from ascend._core.config.checks import UnfitError, check_memory, check_text, shown
+from ascend.model import LABEL_PREFIX, Volume
 
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _OBJECT_LENGTH = 253
+_LABEL_LENGTH = 63
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_LABELS_OF_OTHERS = {
+    f"{LABEL_PREFIX}/": "ascend finds its own Jobs by such labels",
+    "batch.kubernetes.io/": "Kubernetes writes such labels itself",
+    "app.kubernetes.io/managed-by": "it says ascend",
+}
 _OUR_FOLDERS = ("/ascend", "/tmp")  # noqa: S108 - the pod's own
 _VOLUME_EXAMPLE = '{claim = "datasets"} or {memory = "2Gi"}'
 
 
 def _is_object_name(text: str) -> bool:
     return len(text) <= _OBJECT_LENGTH and _OBJECT.fullmatch(text) is not None
+
+
+def check_object_name(value: object) -> str:
+    text = check_text(value)
+    if not _is_object_name(text):
+        raise UnfitError(f"must be the name of a Kubernetes object, such as 'team-a.batch', not {shown(text)}")
+    return text
+
+
+def check_queue(value: object) -> str:
+    text = check_object_name(value)
+    if len(text) > _LABEL_LENGTH:
+        raise UnfitError(f"must have at most {_LABEL_LENGTH} characters, since it becomes a label, not {len(text)}")
+    return text
+
+
+def check_labels(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise UnfitError(f"must be a table of labels, not {shown(value)}")
+    for key, text in value.items():
+        _check_label_key(key)
+        if not isinstance(text, str) or not _LABEL_VALUE.fullmatch(text):
+            rule = f"at most {_LABEL_LENGTH} letters, digits and inner dashes, dots and underscores"
+            raise UnfitError(f"must have values of {rule}, and {key} is {shown(text)}")
+    return dict(value)
+
+
+def _check_label_key(key: object) -> None:
+    if not isinstance(key, str) or not _is_label_key(key):
+        raise UnfitError(f"must have keys such as 'team' or 'example.com/team', not {shown(key)}")
+    for taken, reason in _LABELS_OF_OTHERS.items():
+        if key == taken or (taken.endswith("/") and key.startswith(taken)):
+            raise UnfitError(f"must not have {key}: {reason}")
+
+
+def _is_label_key(key: str) -> bool:
+    prefix, slash, name = key.rpartition("/")
+    return name != "" and _LABEL_VALUE.fullmatch(name) is not None and (not slash or _is_object_name(prefix))
 
 
 def check_volumes(value: object) -> dict[str, Volume]:

@@ -90,6 +90,23 @@ NEEDS: Mapping[str, Setting] = {
         "claims and folders in memory that are mounted into the pod, by their paths",
         "nothing",
     ),
+    "service_account": Setting(
+        "object name", pod_checks.check_object_name, str, '"trainer"', "ServiceAccount of the pod", "the namespace's"
+    ),
+    "priority": Setting(
+        "object name", pod_checks.check_object_name, str, '"batch-low"', "PriorityClass of the pod", "the cluster's"
+    ),
+    "labels": Setting(
+        "table of strings",
+        pod_checks.check_labels,
+        None,
+        '{ "example.com/team" = "crystals" }',
+        "labels of the Job and of its pod",
+        "nothing",
+    ),
+    "queue": Setting(
+        "object name", pod_checks.check_queue, str, '"team-a"', "LocalQueue of Kueue in which the Job waits"
+    ),
     "retries": Setting(
         "whole number", checks.check_count, checks.parse_number, "1", "further attempts after the process died", "0"
     ),
