@@ -77,6 +77,7 @@ class Needs:
     priority: str | None = None
     labels: Mapping[str, str] | None = None
     queue: str | None = None
+    job_patch: Mapping[str, Any] | None = None
     retries: int | None = None
     stream_logs: bool | None = None
     project: str | None = None

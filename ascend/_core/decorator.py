@@ -215,6 +215,7 @@ def ascend(
     priority: str | None = None,
     labels: Mapping[str, str] | None = None,
     queue: str | None = None,
+    job_patch: Mapping[str, Any] | None = None,
     retries: int | None = None,
     stream_logs: bool | None = None,
     project: str | bool | None = None,

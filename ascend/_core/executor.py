@@ -76,6 +76,7 @@ class AscendExecutor(Executor):
         priority: str | None = None,
         labels: Mapping[str, str] | None = None,
         queue: str | None = None,
+        job_patch: Mapping[str, Any] | None = None,
         retries: int | None = None,
         max_parallel: int | None = None,
         progress: bool | None = None,

@@ -28,6 +28,7 @@ def with_needs(number: int) -> dict[str, float]:
     priority="low",
     labels={"team": "a"},
     queue="team-a",
+    job_patch={"spec": {"template": {"spec": {"dnsPolicy": "Default", "hostname": None}}}},
     retries=1,
     gpus=1,
     node_type="nc8as_t4_v3",

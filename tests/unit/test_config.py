@@ -201,7 +201,7 @@ def test_a_table_that_is_none_is_an_error(project):
         ("gpus", -1), ("gpus", 1.5), ("timeout", 0), ("timeout", -1), ("timeout", float("nan")), ("timeout", True),
         ("queue_timeout", "60"), ("retries", -1), ("stream_logs", 1), ("requirements", "numpy"),
         ("requirements", ["no such=thing"]), ("env", {"A": 1}), ("env", {"A-B": "1"}), ("env", ["A"]),
-        ("secrets", {"T": "hunter2"}), ("labels", "team"),
+        ("secrets", {"T": "hunter2"}), ("labels", "team"), ("job_patch", ["spec"]),
         ("service_account", "My Account"), ("priority", "a" * 254), ("priority", "a..b"),
         ("queue", "a" * 64), ("queue", ""),
         ("volumes", ["/data"]), ("volumes", {"/data": "datasets"}), ("base_image", ""),
@@ -288,6 +288,37 @@ def test_a_label_has_a_key_that_kubernetes_takes(key):
 def test_a_label_has_a_value_that_kubernetes_takes(value):
     with pytest.raises(ConfigError, match=r"labels must have values of .*, and team is "):
         check_needs({"labels": {"team": value}})
+
+
+@pytest.mark.parametrize(
+    ("patch", "problem"),
+    [
+        ({"spec": {3: "x"}}, r"strings as keys, and spec has 3"),
+        ({3: "x"}, r"strings as keys, and it has 3"),
+        ({"spec": {"a": [{"b": {1}}]}}, r"what JSON can, and spec\.a\[0\]\.b is \{1\}"),
+        ({"a": float("nan")}, r"what JSON can, and a is nan"),
+        ({"metadata": {"name": "mine"}}, "leave the name and the label"),
+        ({"metadata": {"labels": None}}, "leave the name and the label"),
+        ({"metadata": {"labels": {"ascend.dev/run": "x"}}}, "leave the name and the label"),
+        ({"metadata": "x"}, "leave the name and the label"),
+        ({"spec": {"template": None}}, "leave the name and the label"),
+        ({"spec": {"template": {"metadata": {"labels": {"ascend.dev/run": None}}}}}, "leave the name and the label"),
+    ],
+)
+def test_a_patch_of_the_job_is_plain_and_leaves_what_the_job_is_found_by(patch, problem):
+    with pytest.raises(ConfigError, match=rf"^the argument job_patch must .*{problem}"):
+        check_needs({"job_patch": patch})
+
+
+def test_a_patch_of_the_job_is_taken_whole_as_a_copy(project):
+    write(project, 'job_patch = { metadata = { labels = { a = "1" } }, spec = { suspend = true } }')
+    patch = {"metadata": {"annotations": {"a": None}, "labels": {"x": "y"}}, "spec": {"x": (1, 2.5, True)}}
+    needs = load(project, job_patch=patch).needs
+    patch["spec"]["x"] = ()
+    assert needs.job_patch == {
+        "metadata": {"annotations": {"a": None}, "labels": {"x": "y"}},
+        "spec": {"x": [1, 2.5, True]},
+    }
 
 
 def test_labels_are_joined_key_by_key(project):

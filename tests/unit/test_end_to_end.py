@@ -120,6 +120,19 @@ def test_the_image_of_a_task_is_for_this_python(make_executor, recording):
     assert recording.pod["containers"][0]["image"] == f"registry.example/team:{minor}"
 
 
+def test_a_patch_of_the_job_comes_after_the_plugins(make_executor, recording):
+    class Dns:
+        @hookimpl
+        def ascend_modify_job(self, manifest):
+            manifest["spec"]["template"]["spec"].update({"dnsPolicy": "Default", "hostname": "here"})
+
+    patch = {"spec": {"template": {"spec": {"hostname": None, "dnsPolicy": "None"}}}}
+    executor = make_executor(cluster="recording", plugins=[recording, Dns()], job_patch=patch)
+    assert executor.submit(pow, 2, 3).result() == 8
+    assert recording.pod["dnsPolicy"] == "None"
+    assert "hostname" not in recording.pod
+
+
 # Requirements.
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from posixpath import normpath
+from typing import Any
 
 from ascend._core.config.checks import UnfitError, check_memory, check_text, shown
+from ascend._core.manifest_patch import patched
 from ascend.model import LABEL_PREFIX, Volume
 
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -110,3 +113,30 @@ def _check_fields(path: str, volume: Volume) -> None:
     read_only: object = volume.read_only
     if not isinstance(read_only, bool):
         raise UnfitError(f"must have true or false as read_only at {path}, not {shown(read_only)}")
+
+
+def check_job_patch(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UnfitError(f"must be a table with parts of a Job, not {shown(value)}")
+    patch: dict[str, Any] = _plain("it", value)
+    ours = {"labels": {f"{LABEL_PREFIX}/run": "run"}}
+    marks = {"metadata": {"name": "job", **ours}, "spec": {"template": {"metadata": ours}}}
+    left = patched(marks, patch)
+    if patched(left, marks) != left:
+        raise UnfitError(f"must leave the name and the label {LABEL_PREFIX}/run alone: ascend finds the Job by them")
+    return patch
+
+
+def _plain(where: str, value: object) -> Any:
+    """Return a copy of *value*, of which JSON can be made."""
+    inside = "" if where == "it" else f"{where}."
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise UnfitError(f"must have strings as keys, and {where} has {shown(key)}")
+        return {key: _plain(f"{inside}{key}", each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(f"{where}[{number}]", each) for number, each in enumerate(value)]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    raise UnfitError(f"must hold what JSON can, and {where} is {shown(value)}")

@@ -107,6 +107,14 @@ NEEDS: Mapping[str, Setting] = {
     "queue": Setting(
         "object name", pod_checks.check_queue, str, '"team-a"', "LocalQueue of Kueue in which the Job waits"
     ),
+    "job_patch": Setting(
+        "table",
+        pod_checks.check_job_patch,
+        None,
+        '{ spec = { template = { spec = { dnsPolicy = "Default" } } } }',
+        "what is merged over the finished Job, for what has no setting",
+        "nothing",
+    ),
     "retries": Setting(
         "whole number", checks.check_count, checks.parse_number, "1", "further attempts after the process died", "0"
     ),
