@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ascend._core.preflight.report import CallReport
     from ascend.errors import AscendError
     from ascend.hookspecs import hookimpl
-    from ascend.model import Secret
+    from ascend.model import Secret, Volume
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "AscendFuture",
     "CallReport",
     "Secret",
+    "Volume",
     "__version__",
     "as_completed",
     "ascend",
@@ -38,6 +39,7 @@ _HOMES = {
     "AscendFuture": "ascend._core.future",
     "CallReport": "ascend._core.preflight.report",
     "Secret": "ascend.model",
+    "Volume": "ascend.model",
     "as_completed": "concurrent.futures",
     "ascend": "ascend._core.decorator",
     "hookimpl": "ascend.hookspecs",

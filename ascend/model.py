@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "JOINED",
     "LABEL_PREFIX",
     "ClusterTraits",
     "Environment",
@@ -24,7 +25,11 @@ __all__ = [
     "Task",
     "TaskEvent",
     "Timeline",
+    "Volume",
 ]
+
+JOINED = frozenset({"env", "labels", "secrets", "volumes"})
+"""The needs that are joined key by key where two layers have them; of all others the higher layer's are taken."""
 
 LABEL_PREFIX = "ascend.dev"
 """The prefix of every label and annotation that ascend writes."""
@@ -42,6 +47,18 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """What is mounted into a task: the PersistentVolumeClaim *claim*, or an empty folder in *memory* of that size.
+
+    What is written to the second counts as memory of the task.
+    """
+
+    claim: str | None = None
+    memory: str | None = None
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Needs:
     """What one task needs. `None` means: not said here, so the next layer below decides."""
 
@@ -56,6 +73,12 @@ class Needs:
     image_builder: str | None = None
     env: Mapping[str, str] | None = None
     secrets: Mapping[str, Secret] | None = None
+    volumes: Mapping[str, Volume] | None = None
+    service_account: str | None = None
+    priority: str | None = None
+    labels: Mapping[str, str] | None = None
+    queue: str | None = None
+    job_patch: Mapping[str, Any] | None = None
     retries: int | None = None
     stream_logs: bool | None = None
     project: str | None = None
@@ -63,12 +86,12 @@ class Needs:
     def over(self, below: Needs) -> Needs:
         """Return these needs, with whatever they leave open taken from *below*.
 
-        ``env`` and ``secrets`` are joined key by key; everything else is taken whole.
+        The tables of `JOINED` are joined key by key; everything else is taken whole.
         """
         merged: dict[str, Any] = {}
         for each in fields(self):
             mine, theirs = getattr(self, each.name), getattr(below, each.name)
-            if each.name in {"env", "secrets"} and mine is not None and theirs is not None:
+            if each.name in JOINED and mine is not None and theirs is not None:
                 merged[each.name] = {**theirs, **mine}
             else:
                 merged[each.name] = theirs if mine is None else mine

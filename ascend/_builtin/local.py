@@ -153,6 +153,7 @@ class _Job:
     def start(self) -> None:
         """Start the process of the present attempt; `ClusterError` if that is impossible."""
         home = self._home()
+        self._refuse_volumes()
         try:
             (home / "work").mkdir(parents=True)
             (home / "tmp").mkdir()
@@ -253,6 +254,13 @@ class _Job:
         # On this cluster an image is an environment folder's interpreter; any other name stands for the one at hand.
         image: str = self._container["image"]
         return [image.removeprefix("env:") if image.startswith("env:") else sys.executable, *arguments]
+
+    def _refuse_volumes(self) -> None:
+        for path in (mount["mountPath"] for mount in self._container.get("volumeMounts", [])):
+            # What the pod has in our own folders is made here too, or is not needed.
+            if not f"{path}/".startswith(("/ascend/", "/tmp/")):  # noqa: S108 - the pod's own
+                msg = f"{path} is a volume of Kubernetes, which the local cluster has not: use a folder of this machine"
+                raise ClusterError(msg)
 
     def _environ(self, home: Path) -> dict[str, str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ASCEND_")}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ascend._core.executor import AscendExecutor
     from ascend._core.future import AscendFuture
-    from ascend.model import Needs, Secret
+    from ascend.model import Needs, Secret, Volume
 
 __all__ = ["AscendFunction", "ascend"]
 
@@ -25,6 +25,9 @@ R = TypeVar("R")
 Q = ParamSpec("Q")
 S = TypeVar("S")
 T = TypeVar("T")
+
+# As `ascend.model.JOINED`, which a task does not load.
+_JOINED = frozenset({"env", "labels", "secrets", "volumes"})
 
 
 class AscendFunction(Generic[P, R]):
@@ -91,13 +94,17 @@ class AscendFunction(Generic[P, R]):
     def local(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run here, in this process, as if undecorated; a coroutine function is run to its end."""
         value: Any = self.__wrapped__(*args, **kwargs)
-        result: R = _await(value) if isinstance(value, CoroutineType) else value
+        if isinstance(value, CoroutineType):
+            from ascend._core.coroutines import run_to_end  # noqa: PLC0415 - only coroutine functions need it
+
+            value = run_to_end(value)
+        result: R = value
         return result
 
     def with_options(self, **options: Any) -> AscendFunction[P, R]:
         """Return the same function with other needs; they go before the decorator's.
 
-        ``env`` and ``secrets`` are joined key by key.
+        ``env``, ``secrets``, ``volumes`` and ``labels`` are joined key by key.
         """
         return AscendFunction(self, options)
 
@@ -203,6 +210,12 @@ def ascend(
     image_builder: str | None = None,
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, Secret] | None = None,
+    volumes: Mapping[str, Volume] | None = None,
+    service_account: str | None = None,
+    priority: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    queue: str | None = None,
+    job_patch: Mapping[str, Any] | None = None,
     retries: int | None = None,
     stream_logs: bool | None = None,
     project: str | bool | None = None,
@@ -250,20 +263,6 @@ def _in_task() -> bool:
     return "ASCEND_TASK_ID" in os.environ
 
 
-def _await(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Run *coroutine* to its end, also where a loop is running in this thread already."""
-    import asyncio  # noqa: PLC0415 - only coroutine functions need it
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
-
-
 def _look_up(module: str, qualname: str) -> AscendFunction[Any, Any]:
     """Return the decorated function of that name, not bound to anything."""
     found: Any = functools.reduce(getattr, qualname.split("."), import_module(module))
@@ -284,7 +283,7 @@ def _joined(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     """Return the options of two layers as one; what is `None` says nothing."""
     joined = dict(below)
     for name, value in above.items():
-        if name in {"env", "secrets"} and value is not None:
+        if name in _JOINED and value is not None:
             joined[name] = {**joined.get(name, {}), **value}
         # The project is found by itself: True and False are what older code says.
         elif value is not None and not (name == "project" and isinstance(value, bool)):

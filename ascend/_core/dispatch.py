@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ascend._core.bundle import job_prefix, pack_call, source_key
-from ascend._core.manifest import Delivery, default_image, job_manifest
+from ascend._core.manifest import Delivery, default_image, image_of, job_manifest
+from ascend._core.manifest_patch import patched
 from ascend._core.runner_archive import runner_archive
 from ascend._core.source.handmade import HandmadeModules
 from ascend._core.source.tracker import SourceTracker
@@ -89,6 +90,7 @@ class Dispatcher:
             node_type=self._plugins.node_type(task.needs.node_type, self._profile) if task.needs.node_type else None,
         )
         self._plugins.modify_job(manifest, task, self._profile)
+        manifest = patched(manifest, task.needs.job_patch or {})
         self._create(entry, manifest, about_to_create)
 
     def clean_up(self, entry: Entry) -> None:
@@ -113,7 +115,7 @@ class Dispatcher:
 
     def _image(self, entry: Entry) -> str:
         needs = entry.task.needs
-        image = needs.base_image or default_image()
+        image = image_of(needs.base_image) if needs.base_image else default_image()
         if not needs.requirements:
             return image
         self._begin(entry, "environment")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ascend._core.future import AscendFuture
     from ascend._core.preflight.report import CallReport
-    from ascend.model import Profile, Secret
+    from ascend.model import Profile, Secret, Volume
 
 __all__ = ["AscendExecutor"]
 
@@ -39,9 +39,10 @@ class AscendExecutor(Executor):
 
     What is not said here comes from the environment (``ASCEND_*``), the project's and the user's configuration.
     *cluster* is ``"kubernetes"``, ``"local"`` or a plugin's. *max_parallel* bounds how many tasks run at once;
-    `None` leaves it to the cluster. *timeout* is how many seconds a function may run, *queue_timeout* how long it
-    may wait for a place on a cluster that queues, which ``local`` does not. *requirements* are PEP 508 strings,
-    installed where the call runs. *retries* are further attempts after the process died, not after an exception.
+    `None` leaves it to the cluster. *timeout* is how many seconds a function may run, *queue_timeout* how long
+    its Job may wait until its pod runs: one hour unless somebody says it; ``local`` does not queue. *requirements* are
+    PEP 508 strings, installed where the call runs. *retries* are further attempts after the process died, not after
+    an exception.
     *progress*: `None` shows it on a terminal only.
     *plugins* are objects that implement hooks, asked before all others. *initializer* runs in every task's process
     before the call; where it fails, the executor takes no more calls.
@@ -70,6 +71,12 @@ class AscendExecutor(Executor):
         image_builder: str | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, Secret] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
+        service_account: str | None = None,
+        priority: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        job_patch: Mapping[str, Any] | None = None,
         retries: int | None = None,
         max_parallel: int | None = None,
         progress: bool | None = None,

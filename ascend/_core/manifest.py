@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,14 +11,19 @@ from ascend.model import LABEL_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ascend.model import Manifest, NodeType, PlacedFile, Task
+    from ascend.model import Manifest, NodeType, PlacedFile, Task, Volume
 
-__all__ = ["BOOT", "Delivery", "default_image", "job_manifest"]
+__all__ = ["BOOT", "Delivery", "default_image", "image_of", "job_manifest"]
 
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from ascend.runner import main; main()"
 """What the container runs: the runner out of its archive. Starting the archive itself would import runpy, 8 ms."""
 
 _SETUP_SECONDS = 300
+_QUEUE_SECONDS = 3600.0
+_GPU = "nvidia.com/gpu"
+# What most clusters keep their GPU nodes free with; not all of them tolerate it for a pod that asks for a GPU.
+_GPU_TOLERATION = {"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}
+_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
@@ -33,7 +37,12 @@ class Delivery(NamedTuple):
 
 def default_image() -> str:
     """Return the stock image of this Python's minor version; it carries nothing but Python."""
-    return f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
+    return image_of("python:{python}-slim")
+
+
+def image_of(base_image: str) -> str:
+    """Return *base_image* with this Python's minor version in the place of ``{python}``."""
+    return base_image.replace("{python}", wire.python_minor())
 
 
 def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeType | None = None) -> Manifest:
@@ -41,16 +50,19 @@ def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeT
 
     Names of users and functions stand in annotations only: labels take no free text.
     """
-    labels = {**_LABELS, f"{LABEL_PREFIX}/run": task.run_id}
+    labels = {**(task.needs.labels or {}), **_LABELS, f"{LABEL_PREFIX}/run": task.run_id}
+    queue = {} if task.needs.queue is None else {_QUEUE_LABEL: task.needs.queue}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": task.job_name,
-            "labels": labels,
+            "labels": {**labels, **queue},
             "annotations": {
                 f"{LABEL_PREFIX}/function": task.function,
                 f"{LABEL_PREFIX}/project": task.project,
+                # All its digits: a plain g would make 1.23457e+06 of 1234567.
+                f"{LABEL_PREFIX}/queue-timeout": f"{task.needs.queue_timeout or _QUEUE_SECONDS:.15g}",
                 f"{LABEL_PREFIX}/task": task.id,
                 f"{LABEL_PREFIX}/user": task.user,
             },
@@ -65,7 +77,7 @@ def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeT
             "ttlSecondsAfterFinished": 900,
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": {
-                "metadata": {"labels": dict(labels)},
+                "metadata": {"labels": labels},
                 "spec": _pod(task, image, delivery, node_type),
             },
         },
@@ -101,15 +113,28 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *({"name": name, **deepcopy(dict(volume))} for name, _, volume in _placed(delivery)),
+            *_volumes(task),
         ],
     }
+    if task.needs.service_account is not None:
+        pod["serviceAccountName"] = task.needs.service_account
+    if task.needs.priority is not None:
+        pod["priorityClassName"] = task.needs.priority
     if task.needs.timeout is not None:
         # The runner keeps the timeout; this bound is for one that cannot, and leaves time for its set-up.
         pod["activeDeadlineSeconds"] = int(task.needs.timeout) + _SETUP_SECONDS
     if node_type is not None:
         pod["nodeSelector"] = dict(node_type.labels)
-        pod["tolerations"] = [dict(toleration) for toleration in node_type.tolerations]
+    if tolerations := _tolerations(task, node_type):
+        pod["tolerations"] = tolerations
     return pod
+
+
+def _tolerations(task: Task, node_type: NodeType | None) -> list[dict[str, str]]:
+    tolerations = [dict(toleration) for toleration in node_type.tolerations] if node_type else []
+    if _asked(task, node_type).get(_GPU, "0") != "0" and _GPU_TOLERATION not in tolerations:
+        tolerations.append(dict(_GPU_TOLERATION))
+    return tolerations
 
 
 def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType | None) -> dict[str, Any]:
@@ -131,6 +156,7 @@ def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType |
             {"name": "work", "mountPath": "/ascend/work"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
             *({"name": name, "mountPath": folder, "readOnly": True} for name, folder, _ in _placed(delivery)),
+            *_mounts(task),
         ],
     }
 
@@ -140,6 +166,31 @@ def _placed(delivery: Delivery) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for number, file in enumerate((delivery.runner, *delivery.files)):
         if file.volume is not None:
             yield f"placed-{number}", file.path.rpartition("/")[0], file.volume
+
+
+def _volumes(task: Task) -> list[dict[str, Any]]:
+    return [{"name": name, **_source(volume)} for name, _, volume in _named_volumes(task)]
+
+
+def _mounts(task: Task) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "mountPath": path} | ({"readOnly": True} if volume.read_only else {})
+        for name, path, volume in _named_volumes(task)
+    ]
+
+
+def _named_volumes(task: Task) -> list[tuple[str, str, Volume]]:
+    return [
+        (f"volume-{n}", path, volume) for n, (path, volume) in enumerate(sorted((task.needs.volumes or {}).items()))
+    ]
+
+
+def _source(volume: Volume) -> dict[str, Any]:
+    if volume.memory is not None:
+        return {"emptyDir": {"medium": "Memory", "sizeLimit": volume.memory}}
+    claim: dict[str, Any] = {"claimName": volume.claim}
+    # A claim that many nodes may only read is attached to none that asks for more.
+    return {"persistentVolumeClaim": claim | ({"readOnly": True} if volume.read_only else {})}
 
 
 def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
@@ -158,11 +209,16 @@ def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
 
 
 def _resources(task: Task, node_type: NodeType | None) -> dict[str, Any]:
+    asked = _asked(task, node_type)
+    return {"requests": asked, "limits": dict(asked)} if asked else {}
+
+
+def _asked(task: Task, node_type: NodeType | None) -> dict[str, str]:
     asked = dict(node_type.resources) if node_type else {}
     if task.needs.cpu is not None:
         asked["cpu"] = task.needs.cpu
     if task.needs.memory is not None:
         asked["memory"] = task.needs.memory
     if task.needs.gpus is not None:
-        asked["nvidia.com/gpu"] = str(task.needs.gpus)
-    return {"requests": asked, "limits": dict(asked)} if asked else {}
+        asked[_GPU] = str(task.needs.gpus)
+    return asked

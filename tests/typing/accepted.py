@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future, as_completed
 from typing import assert_type
 
 import ascend as package
-from ascend import AscendExecutor, AscendFunction, AscendFuture, Secret, ascend, wait
+from ascend import AscendExecutor, AscendFunction, AscendFuture, Secret, Volume, ascend, wait
 
 
 @ascend
@@ -21,7 +21,18 @@ def with_needs(number: int) -> dict[str, float]:
     return {"a": float(number)}
 
 
-@ascend(secrets={"TOKEN": Secret("tokens", "token")}, retries=1, gpus=1, node_type="nc8as_t4_v3")
+@ascend(
+    secrets={"TOKEN": Secret("tokens", "token")},
+    volumes={"/data": Volume(claim="datasets", read_only=True), "/dev/shm": Volume(memory="2Gi")},
+    service_account="trainer",
+    priority="low",
+    labels={"team": "a"},
+    queue="team-a",
+    job_patch={"spec": {"template": {"spec": {"dnsPolicy": "Default", "hostname": None}}}},
+    retries=1,
+    gpus=1,
+    node_type="nc8as_t4_v3",
+)
 async def later(number: int) -> bytes:
     return bytes(number)
 

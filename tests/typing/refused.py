@@ -31,6 +31,9 @@ def misspelt_options() -> None:
 def options_of_the_wrong_type() -> None:
     ascend(memory=4)  # type: ignore[call-overload]
     ascend(secrets={"TOKEN": "written out"})  # type: ignore[dict-item]
+    ascend(volumes={"/data": "datasets"})  # type: ignore[dict-item]
+    ascend(labels={"team": 3})  # type: ignore[dict-item]
+    ascend(job_patch="spec")  # type: ignore[call-overload]
     AscendExecutor(memory=4)  # type: ignore[arg-type]
     AscendExecutor("local", "file:///")  # type: ignore[call-arg]
 

@@ -78,10 +78,13 @@ def test_config_show_tells_value_and_origin(project):
 
 
 def test_config_show_speaks_json(project):
-    (project / "ascend.toml").write_text('env = { A = "1" }\nsecrets = { T = { name = "n", key = "k" } }')
+    (project / "ascend.toml").write_text(
+        'env = { A = "1" }\nsecrets = { T = { name = "n", key = "k" } }\nvolumes = { "/a" = { claim = "c" } }'
+    )
     values = json.loads(invoke("config", "show", "--json"))
     assert values["env"] == {"value": {"A": "1"}, "origin": f"{project / 'ascend.toml'}:1"}
     assert values["secrets"]["value"] == {"T": {"name": "n", "key": "k"}}
+    assert values["volumes"]["value"] == {"/a": {"claim": "c", "memory": None, "read_only": False}}
     assert values["cluster"] == {"value": "kubernetes", "origin": "default"}
 
 

@@ -14,7 +14,7 @@ from ascend._core.config.files import line_of, refuse_strangers
 from ascend._core.config.profile import check_needs, load_profile, resolve
 from ascend._core.config.settings import NEEDS, PLACES, SETTINGS
 from ascend.errors import ConfigError
-from ascend.model import Needs, Profile, Secret
+from ascend.model import JOINED, Needs, Profile, Secret, Volume
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference/configuration.md"
 
@@ -158,6 +158,17 @@ def test_env_and_secrets_are_joined_key_by_key(project, user_folder):
     assert needs.secrets == {"TOKEN": Secret("tokens", "t")}
 
 
+def test_volumes_are_read_from_tables_and_joined_key_by_key(project):
+    write(project, '[volumes]\n"/data" = { claim = "a", read_only = true }\n"/dev/shm" = { memory = "1Gi" }')
+    needs = load(project, volumes={"/dev/shm": Volume(memory="2Gi")}).needs
+    assert needs.volumes == {"/data": Volume(claim="a", read_only=True), "/dev/shm": Volume(memory="2Gi")}
+    assert check_needs({"volumes": {"/x": Volume("b")}}).over(needs).volumes == {**needs.volumes, "/x": Volume("b")}
+
+
+def test_every_joined_need_is_a_table(project):
+    assert {name for name in JOINED if NEEDS[name].kind.startswith("table")} == JOINED
+
+
 def test_all_problems_of_a_file_are_told_together_with_their_lines(project):
     path = write(project, '# c\ncluser = "x"\ncpu = "two"\n[profiles.a]\ngpus = "1"\ntimout = 3\n')
     with pytest.raises(ConfigError) as caught:
@@ -190,7 +201,12 @@ def test_a_table_that_is_none_is_an_error(project):
         ("gpus", -1), ("gpus", 1.5), ("timeout", 0), ("timeout", -1), ("timeout", float("nan")), ("timeout", True),
         ("queue_timeout", "60"), ("retries", -1), ("stream_logs", 1), ("requirements", "numpy"),
         ("requirements", ["no such=thing"]), ("env", {"A": 1}), ("env", {"A-B": "1"}), ("env", ["A"]),
-        ("secrets", {"T": "hunter2"}), ("base_image", ""), ("project", "My Project"), ("node_type", 3),
+        ("secrets", {"T": "hunter2"}), ("labels", "team"), ("job_patch", ["spec"]),
+        ("service_account", "My Account"), ("priority", "a" * 254), ("priority", "a..b"),
+        ("queue", "a" * 64), ("queue", ""),
+        ("volumes", ["/data"]), ("volumes", {"/data": "datasets"}), ("base_image", ""),
+        ("base_image", "python:{version}-slim"), ("base_image", "python:{python-slim"),
+        ("project", "My Project"), ("node_type", 3),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_refused(name, value):
@@ -205,11 +221,109 @@ def test_a_value_that_does_not_fit_is_refused(name, value):
         ("cpu", 2, "2"), ("cpu", 0.5, "0.5"), ("cpu", "500m", "500m"), ("memory", "512Mi", "512Mi"),
         ("timeout", 60, 60.0), ("requirements", ["numpy>=2 ", "x @ https://host/x.whl"], ("numpy>=2", "x @ https://host/x.whl")),
         ("requirements", (), ()), ("env", {"A": "1"}, {"A": "1"}), ("gpus", 0, 0), ("project", "a-1", "a-1"),
-        ("secrets", {"T": Secret("a", "b")}, {"T": Secret("a", "b")}), ("cpu", None, None),
+        ("base_image", "host:5000/a/python:{python}-slim@x", "host:5000/a/python:{python}-slim@x"),
+        ("secrets", {"T": Secret("a", "b")}, {"T": Secret("a", "b")}),
+        ("volumes", {"/a": {"claim": "b.c"}}, {"/a": Volume("b.c")}),
+        ("service_account", "a-1.b", "a-1.b"), ("priority", "a" * 253, "a" * 253), ("queue", "a" * 63, "a" * 63),
+        ("cpu", None, None),
     ],
 )  # fmt: skip
 def test_a_value_that_fits_comes_in_its_own_form(name, value, checked):
     assert getattr(check_needs({name: value}), name) == checked
+
+
+@pytest.mark.parametrize("path", ["data", "", "/", "//data", "/data/", "/a/../b", "/a/./b", "/a:b", 3])
+def test_a_volume_has_a_plain_absolute_path(path):
+    with pytest.raises(ConfigError, match=r"volumes must have .*paths") as caught:
+        check_needs({"volumes": {path: Volume("a")}})
+    assert repr(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["/ascend", "/ascend/work", "/tmp", "/tmp/x/y"])
+def test_a_volume_leaves_our_folders_alone(path):
+    with pytest.raises(ConfigError, match=rf"volumes must leave /\w+ to ascend, .*: '{path}'"):
+        check_needs({"volumes": {path: Volume("a")}})
+    assert check_needs({"volumes": {"/tmpx": Volume("a"), "/data/tmp": Volume("a")}}).volumes
+
+
+@pytest.mark.parametrize(
+    ("volume", "problem"),
+    [
+        (Volume(), "either a claim or memory"),
+        (Volume("a", "1Gi"), "either a claim or memory"),
+        (Volume("My Claim"), "PersistentVolumeClaim"),
+        (Volume("a" * 254), "PersistentVolumeClaim"),
+        ({"claim": 3}, "PersistentVolumeClaim"),
+        (Volume(memory="2"), "a size with its unit such as '2Gi' as memory"),
+        ({"claim": "a", "read_only": 1}, "true or false as read_only"),
+        ({"claim": "a", "readonly": True}, "claim or memory, and perhaps read_only,"),
+    ],
+)
+def test_a_volume_is_one_thing_and_whole(volume, problem):
+    with pytest.raises(ConfigError, match=rf"^the argument volumes must .*{problem} at /data"):
+        check_needs({"volumes": {"/data": volume}})
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("ascend.dev/run", "ascend finds its own Jobs"),
+        ("batch.kubernetes.io/job-name", "Kubernetes writes such labels itself"),
+        ("app.kubernetes.io/managed-by", "it says ascend"),
+    ],
+)
+def test_labels_that_others_write_are_refused_with_the_reason(key, reason):
+    with pytest.raises(ConfigError, match=rf"labels must not have {key}: {reason}"):
+        check_needs({"labels": {key: "x"}})
+    assert check_needs({"labels": {f"x.{key}": "x", "app.kubernetes.io/part-of": "y"}}).labels
+
+
+@pytest.mark.parametrize("key", ["", "/x", "x/", "a b", "-a", "a" * 64, "A.com/x", "a/b/c", "a" * 254 + "/x", 3])
+def test_a_label_has_a_key_that_kubernetes_takes(key):
+    with pytest.raises(ConfigError, match=r"labels must have keys such as"):
+        check_needs({"labels": {key: "x"}})
+
+
+@pytest.mark.parametrize("value", ["a b", "-", "x.", "x" * 64, "ü", 3, None])
+def test_a_label_has_a_value_that_kubernetes_takes(value):
+    with pytest.raises(ConfigError, match=r"labels must have values of .*, and team is "):
+        check_needs({"labels": {"team": value}})
+
+
+@pytest.mark.parametrize(
+    ("patch", "problem"),
+    [
+        ({"spec": {3: "x"}}, r"strings as keys, and spec has 3"),
+        ({3: "x"}, r"strings as keys, and it has 3"),
+        ({"spec": {"a": [{"b": {1}}]}}, r"what JSON can, and spec\.a\[0\]\.b is \{1\}"),
+        ({"a": float("nan")}, r"what JSON can, and a is nan"),
+        ({"metadata": {"name": "mine"}}, "leave the name and the label"),
+        ({"metadata": {"labels": None}}, "leave the name and the label"),
+        ({"metadata": {"labels": {"ascend.dev/run": "x"}}}, "leave the name and the label"),
+        ({"metadata": "x"}, "leave the name and the label"),
+        ({"spec": {"template": None}}, "leave the name and the label"),
+        ({"spec": {"template": {"metadata": {"labels": {"ascend.dev/run": None}}}}}, "leave the name and the label"),
+    ],
+)
+def test_a_patch_of_the_job_is_plain_and_leaves_what_the_job_is_found_by(patch, problem):
+    with pytest.raises(ConfigError, match=rf"^the argument job_patch must .*{problem}"):
+        check_needs({"job_patch": patch})
+
+
+def test_a_patch_of_the_job_is_taken_whole_as_a_copy(project):
+    write(project, 'job_patch = { metadata = { labels = { a = "1" } }, spec = { suspend = true } }')
+    patch = {"metadata": {"annotations": {"a": None}, "labels": {"x": "y"}}, "spec": {"x": (1, 2.5, True)}}
+    needs = load(project, job_patch=patch).needs
+    patch["spec"]["x"] = ()
+    assert needs.job_patch == {
+        "metadata": {"annotations": {"a": None}, "labels": {"x": "y"}},
+        "spec": {"x": [1, 2.5, True]},
+    }
+
+
+def test_labels_are_joined_key_by_key(project):
+    write(project, '[labels]\n"example.com/team" = "a"\nStage_1 = "b"')
+    assert load(project, labels={"Stage_1": ""}).needs.labels == {"example.com/team": "a", "Stage_1": ""}
 
 
 @pytest.mark.parametrize("call", [check_needs, lambda options: load_profile(arguments=options, environ={})])
@@ -238,7 +352,8 @@ def test_a_max_parallel_below_one_from_elsewhere_is_a_config_error(project):
     [
         ("TIMEOUT", "60", 60.0), ("GPUS", "2", 2), ("CPU", "0.5", "0.5"), ("STREAM_LOGS", "Yes", True),
         ("STREAM_LOGS", "0", False), ("REQUIREMENTS", " numpy scipy>=1\t", ("numpy", "scipy>=1")),
-        ("REQUIREMENTS", "torch >= 2\nscipy\n", ("torch >= 2", "scipy")), ("MEMORY", "", None), ("ENV", "A=1", None),
+        ("REQUIREMENTS", "torch >= 2\nscipy\n", ("torch >= 2", "scipy")), ("MEMORY", "", None),
+        ("QUEUE", "team-a", "team-a"), ("ENV", "A=1", None),
     ],
 )  # fmt: skip
 def test_variables_are_read_as(variable, text, checked, project):

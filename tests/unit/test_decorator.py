@@ -19,9 +19,10 @@ from types import SimpleNamespace
 import cloudpickle
 import pytest
 
-from ascend import AscendExecutor, AscendFunction, AscendFuture, ascend, hookimpl
+from ascend import AscendExecutor, AscendFunction, AscendFuture, Volume, ascend, hookimpl
 from ascend._core import decorator
 from ascend.errors import ConfigError
+from ascend.model import JOINED
 
 MODULE = '''
 import asyncio, functools, os
@@ -280,6 +281,22 @@ def test_with_options_leaves_the_function_as_it_was():
 def test_variables_are_joined_key_by_key():
     decorated = ascend(env={"A": "1", "B": "1"})(plain)
     assert decorated.with_options(env={"B": "2"}).__ascend_needs__.env == {"A": "1", "B": "2"}
+
+
+def test_volumes_are_joined_key_by_key():
+    decorated = ascend(volumes={"/a": Volume("a"), "/b": Volume("a")})(plain)
+    needs = decorated.with_options(volumes={"/b": Volume(memory="1Gi")}).__ascend_needs__
+    assert needs.volumes == {"/a": Volume("a"), "/b": Volume(memory="1Gi")}
+
+
+def test_labels_are_joined_key_by_key():
+    decorated = ascend(labels={"a": "1", "b": "1"}, queue="low")(plain)
+    needs = decorated.with_options(labels={"b": "2"}, queue="high").__ascend_needs__
+    assert (needs.labels, needs.queue) == ({"a": "1", "b": "2"}, "high")
+
+
+def test_the_same_needs_are_joined_by_functions_as_by_executors():
+    assert decorator._JOINED == JOINED
 
 
 def test_a_function_decorated_twice_has_the_options_of_both():

@@ -108,6 +108,31 @@ def test_a_plugin_leaves_profiles_alone_that_do_not_name_it(make_executor, recor
     assert "nodeSelector" not in recording.pod
 
 
+# Needs that say something of the Job.
+
+
+def test_the_image_of_a_task_is_for_this_python(make_executor, recording):
+    executor = make_executor(cluster="recording", plugins=[recording])
+    executor.submit(pow, 2, 3).result()
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert recording.pod["containers"][0]["image"] == f"python:{minor}-slim"
+    executor.with_options(base_image="registry.example/team:{python}").submit(pow, 2, 3).result()
+    assert recording.pod["containers"][0]["image"] == f"registry.example/team:{minor}"
+
+
+def test_a_patch_of_the_job_comes_after_the_plugins(make_executor, recording):
+    class Dns:
+        @hookimpl
+        def ascend_modify_job(self, manifest):
+            manifest["spec"]["template"]["spec"].update({"dnsPolicy": "Default", "hostname": "here"})
+
+    patch = {"spec": {"template": {"spec": {"hostname": None, "dnsPolicy": "None"}}}}
+    executor = make_executor(cluster="recording", plugins=[recording, Dns()], job_patch=patch)
+    assert executor.submit(pow, 2, 3).result() == 8
+    assert recording.pod["dnsPolicy"] == "None"
+    assert "hostname" not in recording.pod
+
+
 # Requirements.
 
 

@@ -15,7 +15,7 @@ import pytest
 from ascend._builtin.local import LocalCluster
 from ascend._builtin.local_process import bytes_of, follow, start
 from ascend.errors import ClusterError
-from ascend.model import JobOutput, JobStatus, Secret
+from ascend.model import JobOutput, JobStatus, Secret, Volume
 from ascend.testing import sample_job, sample_task
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
@@ -243,6 +243,19 @@ def test_a_variable_with_dollar_signs_arrives_as_it_was_written(local):
 def test_secrets_are_refused_and_the_message_says_what_to_do(local):
     with pytest.raises(ClusterError, match=r"TOKEN is a Secret of Kubernetes.*use env instead"):
         local.create("secretive", secrets={"TOKEN": Secret("tokens", "key")})
+
+
+@pytest.mark.parametrize("volume", [Volume(claim="datasets"), Volume(memory="1Gi")])
+def test_volumes_are_refused_and_the_message_says_what_to_do(local, volume):
+    with pytest.raises(ClusterError, match=r"/data is a volume of Kubernetes.*use a folder of this machine"):
+        local.create("mounting", volumes={"/data": volume})
+    local.create("next")
+    assert local.final("next").phase == "succeeded"
+
+
+def test_what_only_kubernetes_understands_of_a_job_changes_nothing(local):
+    local.create("plain", service_account="trainer", priority="low", labels={"team": "a"}, queue="team-a")
+    assert local.final("plain").phase == "succeeded"
 
 
 def test_what_cannot_be_started_is_refused(local):

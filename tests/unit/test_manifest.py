@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from ascend._core import wire
-from ascend._core.manifest import BOOT, Delivery, default_image, job_manifest
+from ascend._core.manifest import BOOT, Delivery, default_image, image_of, job_manifest
 from ascend._core.run import Run
-from ascend.model import LABEL_PREFIX, Needs, NodeType, PlacedFile, Secret, Task
+from ascend.model import LABEL_PREFIX, Needs, NodeType, PlacedFile, Secret, Task, Volume
 
 IMAGE = "registry.example/python:3.12-slim"
 RUNNER = PlacedFile("/ascend/runner/runner.zip")
@@ -41,6 +41,15 @@ FULL = replace(
         queue_timeout=60.0,
         env={"OMP_NUM_THREADS": "2", "GREETING": "grüß $(HOME) 'you'"},
         secrets={"TOKEN": Secret("tokens", "api-token")},
+        volumes={
+            "/dev/shm": Volume(memory="2Gi"),
+            "/data": Volume(claim="datasets", read_only=True),
+            "/data/scratch": Volume(claim="scratch"),
+        },
+        service_account="trainer",
+        priority="batch-low",
+        labels={"example.com/team": "crystals", "stage": ""},
+        queue="team-a",
         retries=3,
     ),
 )
@@ -49,6 +58,7 @@ GPU_NODE = NodeType(
     resources={"nvidia.com/gpu": "1", "ephemeral-storage": "20Gi"},
     tolerations=({"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},),
 )
+GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 INLINE = Delivery(RUNNER, {"ASCEND_CALL_DIGEST": "d1", "ASCEND_CALL": "ZWlu"})
 LARGE = Delivery(
     RUNNER,
@@ -174,7 +184,8 @@ def test_the_pod_has_no_token_and_nothing_of_its_node(pod):
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-    assert all(set(volume) in ({"name", "emptyDir"}, {"name", "secret"}) for volume in pod["volumes"])
+    for volume in pod["volumes"]:
+        assert volume.keys() - {"name"} in ({"emptyDir"}, {"persistentVolumeClaim"}, {"secret"})
 
 
 def test_what_is_written_to_is_a_volume(pod, container):
@@ -184,6 +195,20 @@ def test_what_is_written_to_is_a_volume(pod, container):
     assert len(mounts) == len(container["volumeMounts"]) == len(pod["volumes"])
     assert container["workingDir"] in mounts
     assert "/tmp" in mounts
+
+
+def test_volumes_are_mounted_at_their_paths_and_named_in_the_order_of_these():
+    pod = JOBS["everything"]["spec"]["template"]["spec"]
+    assert pod["volumes"][-3:] == [
+        {"name": "volume-0", "persistentVolumeClaim": {"claimName": "datasets", "readOnly": True}},
+        {"name": "volume-1", "persistentVolumeClaim": {"claimName": "scratch"}},
+        {"name": "volume-2", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}},
+    ]
+    assert pod["containers"][0]["volumeMounts"][-3:] == [
+        {"name": "volume-0", "mountPath": "/data", "readOnly": True},
+        {"name": "volume-1", "mountPath": "/data/scratch"},
+        {"name": "volume-2", "mountPath": "/dev/shm"},
+    ]
 
 
 # Jobs.
@@ -236,13 +261,47 @@ def test_every_word_of_a_timeout_arrives():
     assert float(variables(job)["ASCEND_TASK_TIMEOUT"]["value"]) == 1_234_567.0
 
 
+@pytest.mark.parametrize(
+    ("asked", "written"), [(None, "3600"), (60.0, "60"), (0.5, "0.5"), (1_234_567.0, "1234567"), (3600.125, "3600.125")]
+)
+def test_every_job_says_how_long_it_may_wait(asked, written):
+    job = job_manifest(replace(MINIMAL, needs=Needs(queue_timeout=asked)), image=IMAGE, delivery=INLINE)
+    assert job["metadata"]["annotations"][f"{LABEL_PREFIX}/queue-timeout"] == written
+
+
 # Names, labels, annotations.
 
 
-def test_labels_are_made_of_ids_only(job):
+@pytest.mark.parametrize("name", ["minimal", "large call"])
+def test_our_labels_are_made_of_ids_only(name):
+    job = JOBS[name]
     labels = {**job["metadata"]["labels"], **job["spec"]["template"]["metadata"]["labels"]}
     assert labels == {"app.kubernetes.io/managed-by": "ascend", f"{LABEL_PREFIX}/run": MINIMAL.run_id}
     assert all(LABEL.fullmatch(value) for value in labels.values())
+
+
+def test_labels_of_the_user_are_on_job_and_pod_beside_ours():
+    job = JOBS["everything"]
+    wanted = {**JOBS["minimal"]["metadata"]["labels"], "example.com/team": "crystals", "stage": ""}
+    assert job["spec"]["template"]["metadata"]["labels"] == wanted
+    assert job["metadata"]["labels"] == {**wanted, "kueue.x-k8s.io/queue-name": "team-a"}
+
+
+def test_labels_of_the_user_cannot_replace_ours():
+    needs = Needs(labels={f"{LABEL_PREFIX}/run": "forged"})
+    job = job_manifest(replace(MINIMAL, needs=needs), image=IMAGE, delivery=INLINE)
+    assert job["metadata"]["labels"] == JOBS["minimal"]["metadata"]["labels"]
+
+
+def test_a_service_account_lends_its_name_and_no_token():
+    pod = JOBS["everything"]["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("trainer", False)
+    assert "serviceAccountName" not in JOBS["minimal"]["spec"]["template"]["spec"]
+
+
+def test_a_priority_is_the_name_of_its_class():
+    assert JOBS["everything"]["spec"]["template"]["spec"]["priorityClassName"] == "batch-low"
+    assert "priorityClassName" not in JOBS["minimal"]["spec"]["template"]["spec"]
 
 
 def test_words_of_the_user_stand_in_annotations_only():
@@ -299,8 +358,25 @@ def test_resources_are_asked_for_and_limited_alike():
 def test_a_node_type_selects_nodes_and_is_tolerated():
     pod = JOBS["everything"]["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == GPU_NODE.labels
-    assert pod["tolerations"] == list(GPU_NODE.tolerations)
+    assert pod["tolerations"] == [*GPU_NODE.tolerations, GPU_TOLERATION]
     assert not {"nodeSelector", "tolerations"} & JOBS["minimal"]["spec"]["template"]["spec"].keys()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "node_type", "tolerations"),
+    [
+        (1, None, [GPU_TOLERATION]),
+        (0, None, None),
+        (None, GPU_NODE, [*GPU_NODE.tolerations, GPU_TOLERATION]),
+        (0, GPU_NODE, list(GPU_NODE.tolerations)),
+        (1, NodeType({}, tolerations=(GPU_TOLERATION,)), [GPU_TOLERATION]),
+        (None, NodeType({"zone": "north"}), None),
+    ],
+)
+def test_who_asks_for_a_gpu_tolerates_the_taint_of_gpu_nodes_once(gpus, node_type, tolerations):
+    task = replace(MINIMAL, needs=Needs(gpus=gpus))
+    pod = job_manifest(task, image=IMAGE, delivery=INLINE, node_type=node_type)["spec"]["template"]["spec"]
+    assert pod.get("tolerations") == tolerations
 
 
 def test_a_secret_is_a_reference():
@@ -339,6 +415,12 @@ def test_a_secret_and_a_plain_variable_of_one_name_are_one():
 
 def test_the_stock_image_has_the_minor_version_of_this_python():
     assert default_image() == f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
+
+
+def test_python_in_an_image_stands_for_this_pythons_minor_version():
+    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert image_of("registry/{python}/python:{python}-slim") == f"registry/{minor}/python:{minor}-slim"
+    assert image_of(IMAGE) == IMAGE
 
 
 def test_a_manifest_is_plain_json(job):

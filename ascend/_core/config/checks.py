@@ -113,6 +113,13 @@ def check_requirements(value: object) -> tuple[str, ...]:
     return texts
 
 
+def check_image(value: object) -> str:
+    text = check_text(value)
+    if re.search(r"[{}]", text.replace("{python}", "")):
+        raise UnfitError(f"must have no braces but those of {{python}}, this Python's minor version, not {shown(text)}")
+    return text
+
+
 def check_variables(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise UnfitError(f"must be a table of strings, not {shown(value)}")

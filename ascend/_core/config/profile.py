@@ -19,13 +19,12 @@ from ascend._core.config.layers import (
 )
 from ascend._core.config.settings import NEEDS, PLACES, SETTINGS, Setting, nearest
 from ascend.errors import ConfigError
-from ascend.model import Needs, Profile
+from ascend.model import JOINED, Needs, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_JOINED = {"env", "secrets"}
 _PLUGIN = "plugins."
 _OF_NEEDS: Mapping[str, Setting] = {**NEEDS, "project": PLACES["project"]}
 
@@ -110,7 +109,7 @@ def _merge(layers: Sequence[Layer]) -> dict[str, Resolved]:
         for key, found in layer.items():
             if key not in merged:
                 merged[key] = found
-            elif key in _JOINED or key.startswith(_PLUGIN):
+            elif key in JOINED or key.startswith(_PLUGIN):
                 origins = dict.fromkeys((*merged[key].origin.split(", "), found.origin))
                 merged[key] = Resolved({**found.value, **merged[key].value}, ", ".join(origins))
     return merged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ascend._core.config import checks
+from ascend._core.config import checks, pod_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,8 +44,8 @@ NEEDS: Mapping[str, Setting] = {
         checks.check_seconds,
         checks.parse_number,
         "600",
-        "how long a task may wait for a place on a cluster that queues; `local` does not",
-        "no limit",
+        "how long a task may wait, from the creation of its Job until its pod runs",
+        "one hour on a cluster that queues",
     ),
     "requirements": Setting(
         "list of PEP 508 strings",
@@ -56,7 +56,12 @@ NEEDS: Mapping[str, Setting] = {
         "nothing",
     ),
     "base_image": Setting(
-        "text", checks.check_text, str, '"python:3.12-slim"', "container image to start from", "one of the same Python"
+        "text",
+        checks.check_image,
+        str,
+        '"registry.example/team/python:{python}"',
+        "container image to start from; {python} stands for the client's Python, as in 3.12",
+        '"python:{python}-slim"',
     ),
     "image_builder": Setting(
         "text", checks.check_text, str, '"prebuilt"', "who makes an image of the requirements", "the cluster's"
@@ -75,6 +80,39 @@ NEEDS: Mapping[str, Setting] = {
         None,
         '{ TOKEN = { name = "tokens", key = "token" } }',
         "variables filled from keys of Kubernetes Secrets",
+        "nothing",
+    ),
+    "volumes": Setting(
+        "table of volumes",
+        pod_checks.check_volumes,
+        None,
+        '{ "/data" = { claim = "datasets", read_only = true }, "/dev/shm" = { memory = "2Gi" } }',
+        "claims and folders in memory that are mounted into the pod, by their paths",
+        "nothing",
+    ),
+    "service_account": Setting(
+        "object name", pod_checks.check_object_name, str, '"trainer"', "ServiceAccount of the pod", "the namespace's"
+    ),
+    "priority": Setting(
+        "object name", pod_checks.check_object_name, str, '"batch-low"', "PriorityClass of the pod", "the cluster's"
+    ),
+    "labels": Setting(
+        "table of strings",
+        pod_checks.check_labels,
+        None,
+        '{ "example.com/team" = "crystals" }',
+        "labels of the Job and of its pod",
+        "nothing",
+    ),
+    "queue": Setting(
+        "object name", pod_checks.check_queue, str, '"team-a"', "LocalQueue of Kueue in which the Job waits"
+    ),
+    "job_patch": Setting(
+        "table",
+        pod_checks.check_job_patch,
+        None,
+        '{ spec = { template = { spec = { dnsPolicy = "Default" } } } }',
+        "what is merged over the finished Job, for what has no setting",
         "nothing",
     ),
     "retries": Setting(

@@ -30,7 +30,7 @@ _log = logging.getLogger("ascend.plugins")
 
 # What the built-in plugin serves: hints for messages, decisions are the plugins' own.
 _KNOWN = {
-    "cluster": "'kubernetes' and 'local' are built in, others come with a plugin (set it with cluster=... or ASCEND_CLUSTER)",
+    "cluster": "'kubernetes' and 'local' are built in, others come with a plugin (set cluster=... or ASCEND_CLUSTER)",
     "storage": "a storage is a URL such as file:///srv/ascend or s3://bucket/prefix",
     "image builder": "'virtualenv' and 'prebuilt' are built in, others come with a plugin",
     "serializer": "'cloudpickle' is built in, others come with a plugin",
