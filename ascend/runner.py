@@ -30,10 +30,11 @@ import sys
 import time
 
 from ascend._core import guard, wire
+from ascend._core.pickling import LightCloudpickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["main"]
@@ -111,7 +112,7 @@ def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
     if fields["python"] != wire.python_minor():
         message = f"the call was pickled by Python {fields['python']}, and this is Python {wire.python_minor()}"
         raise _Failure("version", wire.EXIT_LOAD, message)
-    serializer = _serializer(fields["serializer"])
+    serializer = _serializer(fields["serializer"], fields["cloudpickle"])
     try:
         return [serializer.loads(parts[0], buffers=parts[1:])], fields["serializer"]
     except BaseException as exc:  # unpickling runs whatever the classes of the arguments like
@@ -247,35 +248,9 @@ def _versions(serializer: str) -> dict[str, str]:
     }
 
 
-class _Cloudpickle:
-    """The built-in serializer: plain pickle where that is enough, since importing cloudpickle takes longer."""
-
-    @staticmethod
-    def loads(data: Any, buffers: Sequence[Any]) -> Any:
-        import pickle  # noqa: PLC0415
-
-        return pickle.loads(data, buffers=buffers)
-
-    @staticmethod
-    def dumps(value: Any, buffer_callback: Any) -> bytes:
-        import pickle  # noqa: PLC0415
-
-        buffers: list[Any] = []
-        try:
-            data = pickle.dumps(value, 5, buffer_callback=buffer_callback and buffers.append)
-        except Exception:  # noqa: BLE001 - any failure of plain pickle is cloudpickle's turn, which raises its own
-            import cloudpickle  # noqa: PLC0415
-
-            buffers.clear()
-            data = cloudpickle.dumps(value, 5, buffer_callback=buffer_callback and buffers.append)
-        for buffer in buffers:
-            buffer_callback(buffer)
-        return data
-
-
-def _serializer(name: str) -> Any:
+def _serializer(name: str, cloudpickle: str = "") -> Any:
     if name == "cloudpickle":
-        return _Cloudpickle
+        return LightCloudpickle(cloudpickle)
     from ascend._core.transport import entry_point  # noqa: PLC0415
 
     try:

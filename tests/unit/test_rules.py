@@ -147,6 +147,7 @@ def test_the_runner_loads_nothing_but_the_standard_library() -> None:
     assert ours - {"ascend", "ascend.errors"} == {
         "ascend._core",
         "ascend._core.guard",
+        "ascend._core.pickling",
         "ascend._core.wire",
         "ascend.runner",
     }

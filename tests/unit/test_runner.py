@@ -194,6 +194,7 @@ def test_a_call_by_reference_loads_little_of_the_standard_library_and_nothing_el
         "ascend",
         "ascend._core",
         "ascend._core.guard",
+        "ascend._core.pickling",
         "ascend._core.wire",
         "ascend.runner",
     ]
