@@ -64,6 +64,14 @@ class ImageBuilder(Protocol):
         """What users write as ``image_builder``."""
         ...
 
+    @property
+    def installs(self) -> bool:
+        """Whether an image of `ensure` has the requirements for certain.
+
+        Where it is false, the runner looks for them in the image before it loads the call.
+        """
+        ...
+
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> str:
         """Return a reference to an image that has the environment, building it if there is none.
 

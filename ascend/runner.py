@@ -14,6 +14,7 @@ What it is told comes in environment variables:
 ``ASCEND_OUTCOME_URL``    where an outcome goes that does not fit into the receipt
 ``ASCEND_OUTCOME_LIMIT``  without such a place: the size of a packed outcome that may go into the output
 ``ASCEND_RECEIPT``        the file for the receipt: the container's termination message
+``ASCEND_REQUIREMENTS``   what the image must have, a line each, if nobody has made sure
 ``ASCEND_TASK_TIMEOUT``   how many seconds the function may run
 ``ASCEND_LIFELINE``       ``stdin`` if the end of standard input means that the client is gone
 ``ASCEND_CLIENT_DIR``     what to remove in that case
@@ -64,6 +65,7 @@ def main() -> None:
     output = os.dup(1) if "ASCEND_OUTCOME_LIMIT" in settings else 1
     try:
         guard.guard_client(settings)
+        _check_environment(settings)
         call, serializer = _load_call(settings)
         times.append(time.time())
         with guard.TimeGuard(settings, receipt):
@@ -93,6 +95,16 @@ def _prepare_process() -> None:
 
         # The kernel has no default action for process 1 of a container.
         signal.signal(signal.SIGTERM, lambda *_: guard.flush_and_exit(143))
+
+
+def _check_environment(settings: dict[str, str]) -> None:
+    if "ASCEND_REQUIREMENTS" not in settings:
+        return
+    from ascend._core.requirements import unmet  # noqa: PLC0415
+
+    problems = unmet(settings["ASCEND_REQUIREMENTS"].splitlines())
+    if problems:
+        raise _Failure("environment", wire.EXIT_ENVIRONMENT, "; ".join(problems))
 
 
 def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:

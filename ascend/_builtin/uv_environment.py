@@ -54,6 +54,7 @@ class UvEnvironments:
     """Virtual environments below *root*: ``environments`` in ``$ASCEND_CACHE_DIR``, or else in the user's cache."""
 
     name = "virtualenv"
+    installs = True
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root

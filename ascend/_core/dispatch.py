@@ -81,12 +81,12 @@ class Dispatcher:
     def dispatch(self, entry: Entry, about_to_create: Callable[[Entry], None]) -> None:
         """Take the task of *entry* the whole way; *about_to_create* is told before events can come."""
         task = entry.task
-        image = self._image(entry)
+        image, looked_for = self._image(entry)
         self._begin(entry, "pack")
         manifest = job_manifest(
             task,
             image=image,
-            delivery=self._deliver(entry),
+            delivery=self._deliver(entry, looked_for),
             node_type=self._plugins.node_type(task.needs.node_type, self._profile) if task.needs.node_type else None,
         )
         self._plugins.modify_job(manifest, task, self._profile)
@@ -113,20 +113,22 @@ class Dispatcher:
         about_to_create(entry)
         self.cluster.create_job(manifest)
 
-    def _image(self, entry: Entry) -> str:
+    def _image(self, entry: Entry) -> tuple[str, dict[str, str]]:
+        """Return the image of a task, and the variable that has the runner look for what nobody installs there."""
         needs = entry.task.needs
         image = image_of(needs.base_image) if needs.base_image else default_image()
         if not needs.requirements:
-            return image
+            return image, {}
         self._begin(entry, "environment")
         name = needs.image_builder or self.cluster.traits.image_builder
         with self._guard:
             builder = self._builders.get(name)
             if builder is None:
                 builder = self._builders[name] = self._plugins.image_builder(name, self._profile)
-        return builder.ensure(Environment(needs.requirements, python_minor(), image), self._note)
+        reference = builder.ensure(Environment(needs.requirements, python_minor(), image), self._note)
+        return reference, {} if builder.installs else {"ASCEND_REQUIREMENTS": "\n".join(needs.requirements)}
 
-    def _deliver(self, entry: Entry) -> Delivery:
+    def _deliver(self, entry: Entry, variables: dict[str, str]) -> Delivery:
         """Put what must travel where the pod can get at it; return how it does."""
         call, entry.call = entry.call, None
         if call is None or self._runner is None:
@@ -136,7 +138,7 @@ class Dispatcher:
         packed = pack_call(call, self.serializer, self.cluster.traits.inline_call)
         del call
         source, files = self._ship_source(entry.task)
-        variables = {"ASCEND_CALL_DIGEST": packed.digest, **source}
+        variables |= {"ASCEND_CALL_DIGEST": packed.digest, **source}
         prefix = job_prefix(entry.task)
         if packed.inline is not None:
             variables["ASCEND_CALL"] = packed.inline

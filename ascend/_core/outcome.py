@@ -9,6 +9,7 @@ from ascend.errors import (
     AscendError,
     CallLoadError,
     ContainerConfigError,
+    EnvironmentBuildError,
     ImagePullError,
     InitializerError,
     JobRefusedError,
@@ -178,19 +179,25 @@ def _attach_traceback(exc: BaseException, text: str) -> None:
 
 
 def _failure(task: Task, kind: str, message: str) -> AscendError:
+    """Return what the runner reports under the name *kind*."""
     what = f"the call of {task.function}"
-    if kind == "version":
-        hint = "use an image with the same minor version, or run the client on it"
-        return VersionMismatchError(f"{what} was not made: {message}; {hint}", task_id=task.id)
-    if kind == "load":
-        return CallLoadError(f"{what} could not be read where it was to run:\n\n{message}", task_id=task.id)
-    if kind == "initializer":
-        return InitializerError(f"the initializer failed before {what}:\n\n{message}", task_id=task.id)
-    if kind == "timeout":
-        return TaskTimeoutError(f"{task.function} timed out: {message}; set timeout to allow more", task_id=task.id)
-    if kind == "storage":
-        return StorageError(f"{what}: {message}")
-    return SerializationError(f"the answer of {task.function} cannot travel: {message}")
+    texts: dict[str, tuple[type[AscendError], str]] = {
+        "environment": (
+            EnvironmentBuildError,
+            f"{what} was not made: {message} in its image; "
+            "choose a base_image that has it, or an image_builder that installs",
+        ),
+        "initializer": (InitializerError, f"the initializer failed before {what}:\n\n{message}"),
+        "load": (CallLoadError, f"{what} could not be read where it was to run:\n\n{message}"),
+        "storage": (StorageError, f"{what}: {message}"),
+        "timeout": (TaskTimeoutError, f"{task.function} timed out: {message}; set timeout to allow more"),
+        "version": (
+            VersionMismatchError,
+            f"{what} was not made: {message}; use an image with the same minor version, or run the client on it",
+        ),
+    }
+    error, text = texts.get(kind, (SerializationError, f"the answer of {task.function} cannot travel: {message}"))
+    return error(text, task_id=task.id) if issubclass(error, TaskError) else error(text)
 
 
 def _unreadable(task: Task, exc: BaseException, where: str) -> OutcomeLoadError:

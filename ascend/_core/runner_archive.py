@@ -1,4 +1,4 @@
-"""The archive that starts in every pod: the runner, what users' modules import of ascend, and cloudpickle."""
+"""The archive that starts in every pod: the runner, what users' modules import of ascend, cloudpickle and packaging."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ def runner_archive() -> bytes:
     import zipfile  # noqa: PLC0415 - here and below: only who submits needs it
 
     import cloudpickle  # noqa: PLC0415
+    import packaging  # noqa: PLC0415
 
     import ascend  # noqa: PLC0415
 
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for package in (ascend, cloudpickle):
+    # Every pod's node fetches it.
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package in (ascend, cloudpickle, packaging):
             for name, content in _members(package):
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+                archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return target.getvalue()
 
 

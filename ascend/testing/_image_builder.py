@@ -65,7 +65,10 @@ class ImageBuilderContract:
         assert all(line and "\n" not in line for line in lines)
 
     def test_what_cannot_be_had_is_an_error(self, builder: ImageBuilder, impossible: Environment) -> None:
-        """Every time, and the error names what was asked for."""
+        """Every time, and the error names what was asked for; who installs nothing leaves that to the runner."""
+        if not builder.installs:
+            assert builder.ensure(impossible, _ignore) == impossible.base_image
+            return
         for _ in range(2):
             with pytest.raises(EnvironmentBuildError, match=impossible.requirements[0]):
                 builder.ensure(impossible, _ignore)

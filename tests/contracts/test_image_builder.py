@@ -6,7 +6,6 @@ import pytest
 
 from ascend._builtin.prebuilt import PrebuiltImages
 from ascend._builtin.uv_environment import UvEnvironments
-from ascend.errors import EnvironmentBuildError
 from ascend.model import Environment
 from ascend.testing import ImageBuilderContract
 
@@ -29,6 +28,6 @@ def test_a_prebuilt_image_is_taken_as_it_is():
     assert PrebuiltImages().ensure(Environment((), PYTHON, "registry.example/team/image:1"), print).endswith("/image:1")
 
 
-def test_a_prebuilt_image_takes_no_requirements():
-    with pytest.raises(EnvironmentBuildError, match=r"six.*leave requirements empty"):
-        PrebuiltImages().ensure(Environment(("six",), PYTHON, "image"), print)
+def test_a_prebuilt_image_is_taken_on_trust_and_looked_into_by_the_runner():
+    assert PrebuiltImages().ensure(Environment(("six",), PYTHON, "image"), print) == "image"
+    assert not PrebuiltImages().installs

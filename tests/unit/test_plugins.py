@@ -62,6 +62,7 @@ class HalfShelf:
 
 class Builder:
     name = "acme"
+    installs = True
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> str:
         return "image"

@@ -220,7 +220,7 @@ def test_the_archive_is_the_same_every_time_and_names_no_folder_of_this_machine(
 
 def test_the_archive_leaves_the_clients_side_at_home():
     names = zipfile.ZipFile(io.BytesIO(runner_archive())).namelist()
-    assert {name.split("/")[0] for name in names} == {"ascend", "cloudpickle"}
+    assert {name.split("/")[0] for name in names} == {"ascend", "cloudpickle", "packaging"}
     assert not [name for name in names if name.startswith(("ascend/cli", "ascend/testing"))]
 
 
@@ -279,6 +279,24 @@ def test_a_call_of_another_python_is_refused_before_it_is_unpickled(pod):
     assert "Python 3.2" in message
     assert f"Python {wire.python_minor()}" in message
     assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    "requirement", ["not-there-at-all>=1", "pytest==0.0.1", "pytest[testing]<1 ; python_version > '3'"]
+)
+def test_what_the_image_lacks_is_said_before_the_call_is_unpickled(pod, requirement):
+    trap = pod.folder / "sprung"
+    ended = pod.end(pod.start(bundle(abs, Trap(trap)), flags=("-s",), ASCEND_REQUIREMENTS=f"pytest\n{requirement}"))
+    kind, code, message = ended.failure
+    assert (kind, code) == ("environment", wire.EXIT_ENVIRONMENT)
+    assert message.startswith(f"{requirement} is asked for, and ")
+    assert not trap.exists()
+
+
+def test_what_the_image_has_is_enough(pod):
+    requirements = "pytest>=8\nPyTest\nnot-there ; python_version < '3'"
+    ended = pod.end(pod.start(bundle(abs, -1), flags=("-s",), ASCEND_REQUIREMENTS=requirements))
+    assert ended.value == 1
 
 
 def test_the_trap_of_these_tests_works(pod):

@@ -41,7 +41,9 @@ def connect(
             return configuration
 
         return Connection(load, _place(load, chosen, namespace), patience)
-    except config.ConfigException as exc:
+    except ConfigError:
+        raise
+    except Exception as exc:  # its reader lets through what a YAML parser raises, and what a wrong structure leads to
         msg = f"the kubeconfig {paths} cannot be used: {exc}"
         raise ConfigError(msg) from exc
 
