@@ -8,11 +8,13 @@ import ssl
 import tempfile
 import time
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import urllib3
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Object = dict[str, Any]
 

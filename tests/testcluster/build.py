@@ -7,11 +7,14 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.testcluster.packages import go
 from tests.testcluster.paths import HERE, ClusterError, cache, digest_of
 from tests.testcluster.report import report
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KUBERNETES = "1.35.4"
 _VERSION = "k8s.io/component-base/version"

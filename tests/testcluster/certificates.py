@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import ipaddress
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_VALID = datetime.timedelta(days=365)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_VALID = dt.timedelta(days=365)
 _CA_USAGE = x509.KeyUsage(
     digital_signature=True,
     content_commitment=False,
@@ -34,11 +37,13 @@ class Authority:
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("testcluster", "")
-        self._certificate = self._sign(self._name, self._key, [x509.BasicConstraints(ca=True, path_length=None), _CA_USAGE])
+        self._certificate = self._sign(
+            self._name, self._key, [x509.BasicConstraints(ca=True, path_length=None), _CA_USAGE]
+        )
         _write(folder / "ca.crt", self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, file: str, common_name: str, organization: str = "", names: tuple[str, ...] = ()) -> None:
-        """Write a key and a certificate for *common_name*; a server has *names*, a client's groups are *organization*."""
+        """Write a key and a certificate: for a server if there are *names*, else for a client of a group."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
         extensions: list[x509.ExtensionType] = [x509.ExtendedKeyUsage([usage])]
@@ -57,9 +62,12 @@ class Authority:
 
     def kubeconfig(self, file: str, server: str, namespace: str = "default") -> None:
         """Write a kubeconfig file that holds all it needs, for the certificate called *file*."""
-        user = {f"client-{kind}-data": _data(self.folder / f"{file}.{end}") for kind, end in (("certificate", "crt"), ("key", "key"))}
-        text = kubeconfig(server, _data(self.folder / "ca.crt"), user, namespace)
-        _write(self.folder / f"{file}.kubeconfig", text.encode())
+        user = {
+            f"client-{kind}-data": _data(self.folder / f"{file}.{end}")
+            for kind, end in (("certificate", "crt"), ("key", "key"))
+        }
+        target = {"server": server, "certificate-authority-data": _data(self.folder / "ca.crt")}
+        _write(self.folder / f"{file}.kubeconfig", kubeconfig_of(target, user, namespace).encode())
 
     def _sign(
         self, name: x509.Name, key: ec.EllipticCurvePrivateKey, extensions: list[x509.ExtensionType]
@@ -67,23 +75,23 @@ class Authority:
         # Python's strict verification wants both identifiers.
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         extensions = [*extensions, x509.SubjectKeyIdentifier.from_public_key(key.public_key()), identifier]
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         builder = x509.CertificateBuilder(issuer_name=self._name, subject_name=name, public_key=key.public_key())
         builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + _VALID)
+        builder = builder.not_valid_before(now - dt.timedelta(hours=1)).not_valid_after(now + _VALID)
         for extension in extensions:
             critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
             builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, hashes.SHA256())
 
 
-def kubeconfig(server: str, ca_data: str, user: dict[str, str], namespace: str) -> str:
+def kubeconfig_of(target: dict[str, Any], user: dict[str, str], namespace: str) -> str:
     """Return the text of a kubeconfig file, as JSON, which is YAML too."""
     context = {"cluster": "testcluster", "user": "user", "namespace": namespace}
     content = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "testcluster", "cluster": {"server": server, "certificate-authority-data": ca_data}}],
+        "clusters": [{"name": "testcluster", "cluster": target}],
         "users": [{"name": "user", "user": user}],
         "contexts": [{"name": "testcluster", "context": context}],
         "current-context": "testcluster",

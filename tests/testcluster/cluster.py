@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 from filelock import FileLock
@@ -25,6 +25,9 @@ from tests.testcluster.network import Network, cut_cable, free_network, lay_cabl
 from tests.testcluster.packages import ensure_packages
 from tests.testcluster.paths import ROOT, ClusterError, State, cache
 from tests.testcluster.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMESPACE = "ascend"
 BUCKET = "ascend"
@@ -140,7 +143,9 @@ def _node_ready(api: Api) -> bool:
 def _wait(state: State, condition, what: str) -> None:
     def check() -> bool:
         if not process(state):
-            raise ClusterError(f"the cluster ended: {state.log('node').read_text().strip()}; see {state.folder / 'log'}")
+            raise ClusterError(
+                f"the cluster ended: {state.log('node').read_text().strip()}; see {state.folder / 'log'}"
+            )
         return bool(condition())
 
     _until(check, f"{what}; see {state.folder / 'log'}")
@@ -169,6 +174,14 @@ def _write_certificates(state: State, network: Network) -> None:
     for file, (name, group) in clients.items():
         authority.issue(file, name, group)
         authority.kubeconfig(file, parts.server(network), NAMESPACE)
+
+
+def image(state: State, name: str, version: str) -> str:
+    """Return the reference of an image that is made on request, in the registry of the cluster that runs."""
+    python = images.pythons().get(version)
+    if not python:
+        raise ClusterError(f"there is no Python {version} here to make the image {name} from; install it")
+    return images.push(parts.registry(Network(**state.facts()["network"])), name, version, python)
 
 
 def exports(state: State) -> dict[str, str]:

@@ -8,12 +8,16 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from tests.testcluster import oci, rootfs
 from tests.testcluster.build import PAUSE
 from tests.testcluster.paths import HERE, ROOT, ClusterError, cache, digest_of
 from tests.testcluster.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
 
 SCIENCE = ("scikit-learn",)
 _SETTINGS = {
@@ -85,9 +89,8 @@ def _pause() -> oci.Layer:
     return _cached(digest_of(program), make)
 
 
-def _cached(key: str, make: object) -> oci.Layer:
+def _cached(key: str, make: Callable[[Path], None]) -> oci.Layer:
     """Return the layer called *key*, from the cache or as *make* fills its folder."""
-    assert callable(make)
     folder = cache() / "layers"
     facts = folder / f"{key}.json"
     if not facts.exists():

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from tests.testcluster.paths import ClusterError
 
-_CANDIDATES = tuple(ipaddress.ip_network("10.90.0.0/16").subnets(new_prefix=22))
+_CANDIDATES = tuple(ipaddress.IPv4Network("10.90.0.0/16").subnets(new_prefix=22))
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 UPLINK = "uplink"
 BRIDGE = "pods"
+_ADDRESS = "02:00:00:00:00:01"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Network:
 
 def free_network() -> Network:
     """Return a network whose subnet nothing on this machine uses."""
-    used = [ipaddress.ip_network(route["dst"]) for route in _routes() if route["dst"] != "default"]
+    used = [ipaddress.IPv4Network(route["dst"]) for route in _routes() if route["dst"] != "default"]
     for subnet in _CANDIDATES:
         if not any(subnet.overlaps(other) for other in used):
             return Network(str(subnet), _mtu())
@@ -73,7 +74,8 @@ def lay_cable(name: str, network: Network, pid: int) -> None:
 def connect_node(network: Network) -> None:
     """Set up the node's side, inside: a bridge for pods that the cable ends at."""
     run("ip link set lo up")
-    run(f"ip link add {BRIDGE} mtu {network.mtu} type bridge")
+    # With an address of its own; else the bridge takes that of a pod that comes, and connections stall when it goes.
+    run(f"ip link add {BRIDGE} address {_ADDRESS} mtu {network.mtu} type bridge")
     run(f"ip address add {network.with_length(network.node)} dev {BRIDGE}")
     run(f"ip link set {UPLINK} master {BRIDGE} up")
     run(f"ip link set {BRIDGE} up")

@@ -10,13 +10,15 @@ import shutil
 import tarfile
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import urllib3
 
 from tests.testcluster.paths import ClusterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -67,7 +69,8 @@ class Image:
             "mediaType": MANIFEST,
             "config": {"mediaType": _CONFIG, "digest": _digest(data), "size": len(data)},
             "layers": [
-                {"mediaType": _LAYER, "digest": layer.digest, "size": layer.path.stat().st_size} for layer in self.layers
+                {"mediaType": _LAYER, "digest": layer.digest, "size": layer.path.stat().st_size}
+                for layer in self.layers
             ],
         }
         base = f"http://{registry}/v2/{name}"

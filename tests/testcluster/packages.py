@@ -34,7 +34,9 @@ def ensure_packages() -> None:
         return
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *sorted(missing)]
     if not shutil.which("apt-get"):
-        raise ClusterError(f"install by hand what the Debian packages {' '.join(sorted(missing))} bring: no apt-get here")
+        raise ClusterError(
+            f"install by hand what the Debian packages {' '.join(sorted(missing))} bring: no apt-get here"
+        )
     if os.geteuid() and not may_sudo():
         raise ClusterError(f"packages are missing and sudo asks for a password; run: sudo {' '.join(install)}")
     report(f"installing {' '.join(sorted(missing))}")
@@ -42,8 +44,8 @@ def ensure_packages() -> None:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update", "--quiet"], install):
         done = subprocess.run([*sudo, *command], env=quiet, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ClusterError(f"{' '.join(install)} failed: {done.stderr.strip().splitlines()[-1:]}")
+        if done.returncode:
+            raise ClusterError(f"{' '.join(command)} failed: {done.stderr.strip()}")
 
 
 def network_plugins() -> str | None:
@@ -53,7 +55,10 @@ def network_plugins() -> str | None:
 
 def may_sudo() -> bool:
     """Tell whether sudo works here without a password."""
-    return bool(shutil.which("sudo")) and not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+    return (
+        bool(shutil.which("sudo"))
+        and not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+    )
 
 
 def go() -> str:
@@ -62,5 +67,7 @@ def go() -> str:
     assert wanted
     found = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin:/usr/lib/go/bin")
     if not found:
-        raise ClusterError(f"Go is missing, and the test cluster is built with it; install Go {wanted[1]} or newer from go.dev/dl")
+        raise ClusterError(
+            f"Go is missing, and the test cluster is built with it; install Go {wanted[1]} or newer from go.dev/dl"
+        )
     return found

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.testcluster.network import BRIDGE, Network
 from tests.testcluster.packages import network_plugins
-from tests.testcluster.paths import State
+
+if TYPE_CHECKING:
+    from tests.testcluster.paths import State
 
 NODE = "node-1"
 API_PORT, REGISTRY_PORT, STORAGE_PORT = 6443, 5000, 9000
@@ -46,8 +48,23 @@ def before_api(state: State, network: Network) -> list[Part]:
     """Return what needs no API server, and that server."""
     facts = state.facts()
     data = state.folder / "etcd"
-    etcd = [facts["programs"]["testcluster"], "etcd", "--data-dir", str(data), "--unsafe-no-fsync", "--log-level", "warn"]
-    etcd += ["--listen-client-urls", _ETCD, "--advertise-client-urls", _ETCD, "--listen-peer-urls", "http://127.0.0.1:2380"]
+    etcd = [
+        facts["programs"]["testcluster"],
+        "etcd",
+        "--data-dir",
+        str(data),
+        "--unsafe-no-fsync",
+        "--log-level",
+        "warn",
+    ]
+    etcd += [
+        "--listen-client-urls",
+        _ETCD,
+        "--advertise-client-urls",
+        _ETCD,
+        "--listen-peer-urls",
+        "http://127.0.0.1:2380",
+    ]
     settings = state.folder / "settings"
     minio = [facts["programs"]["minio"], "server", str(state.folder / "minio"), "--quiet"]
     minio += ["--address", f"{network.node}:{STORAGE_PORT}", "--console-address", "127.0.0.1:9001"]

@@ -84,4 +84,3 @@ class State:
         draft.touch(mode=0o600)
         draft.write_text(json.dumps({**self.facts(), **facts}, indent=1))
         draft.replace(self.folder / "cluster.json")
-

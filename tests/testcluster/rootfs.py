@@ -12,10 +12,27 @@ from tests.testcluster.paths import ClusterError
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 USER = 10001
-_LEFT_OUT = ("__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "site-packages", "dist-packages")
+_LEFT_OUT = (
+    "__pycache__",
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "turtledemo",
+    "lib2to3",
+    "site-packages",
+    "dist-packages",
+)
 _BINARIES = ("*.a", "*.pyc", "config-*")
-_TOOLS = "cat chmod cp date df env find grep head id kill ln ls mkdir mv ps pwd rm sed sh sleep sort stat tail tar touch wc wget"
-_WHEELS_NEED = ("libstdc++.so.6", "libgcc_s.so.1", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libutil.so.1")
+_WHEELS_NEED = (
+    "libstdc++.so.6",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libdl.so.2",
+    "librt.so.1",
+    "libpthread.so.0",
+    "libutil.so.1",
+)
 """Libraries that binary wheels take from the system, beside those that Python loads."""
 _QUESTION = """
 import json, sys, sysconfig
@@ -77,7 +94,7 @@ def _add_shell(root: Path) -> None:
     target = root / "bin" / "busybox"
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(busybox).resolve(), target)
-    for tool in _TOOLS.split():
+    for tool in set(_output([busybox, "--list"]).split()) - {"busybox"}:
         (root / "bin" / tool).symlink_to("busybox")
 
 
