@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,10 @@ import urllib3
 
 from tests.testcluster import cluster
 from tests.testcluster.api import Api
-from tests.testcluster.paths import ClusterError, State
+from tests.testcluster.paths import ROOT, ClusterError, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 USED = ("KUBECONFIG", "ASCEND_NAMESPACE")
 """What a namespace of a test's own replaces."""
@@ -38,8 +38,11 @@ class Access:
 
 def own_access(state: State) -> Access:
     """Start or join the cluster of this machine."""
-    with cluster.lock():
-        cluster.up(state)
+    up = subprocess.run(
+        [sys.executable, "-m", "tests.testcluster", "up"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if up.returncode:
+        raise ClusterError(up.stderr.strip().rpartition("error: ")[2])
     target = json.loads(state.kubeconfig.read_text())["clusters"][0]["cluster"]
     environ = {name: value for name, value in cluster.exports(state).items() if name not in USED}
     return Access(Api.of_kubeconfig(state.kubeconfig), target, environ, state)
@@ -80,11 +83,3 @@ def _of_tests(environ: Mapping[str, str]) -> dict[str, str]:
         if name.startswith("ASCEND_TEST_") and name != "ASCEND_TEST_CONTEXT"
     }
     return named | {name: value for name, value in environ.items() if name.startswith("AWS_")}
-
-
-def kubectl(state: State) -> Path:
-    """Return a kubectl of the cluster's own version."""
-    link = state.folder / "kubectl"
-    if not link.exists():
-        link.symlink_to(state.facts()["programs"]["testcluster"])
-    return link

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -53,16 +55,24 @@ class Program:
         # Niced, because tests may run beside it.
         command = ["nice", go(), "build", "-v", *flags, "-o", str(draft), self.package]
         environ = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
-        process = subprocess.Popen(command, cwd=self.module, env=environ, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=self.module, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True)
         reader.start()
         begin = time.monotonic()
-        while process.returncode is None:
-            try:
-                process.wait(_EVERY)
-            except subprocess.TimeoutExpired:
+        try:
+            while process.returncode is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_EVERY)
+                    break
                 report(f"building {self.name}: {time.monotonic() - begin:.0f} s, {_progress(lines)}")
+        finally:
+            # Whoever stops this stops the compilers too.
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         reader.join()
         if process.returncode:
             raise ClusterError(f"building {self.name} failed: {' '.join(line.strip() for line in lines[-5:])}")

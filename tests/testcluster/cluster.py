@@ -6,178 +6,115 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 from filelock import FileLock
 
-from tests.testcluster import cgroups, images, parts
+from tests.testcluster import cgroups, images, parts, processes
 from tests.testcluster.api import Api
 from tests.testcluster.build import CLUSTER, MINIO, PAUSE
 from tests.testcluster.certificates import Authority
 from tests.testcluster.network import Network, cut_cable, free_network, lay_cable
 from tests.testcluster.packages import ensure_packages
 from tests.testcluster.paths import ROOT, ClusterError, State, cache
+from tests.testcluster.processes import process, until
 from tests.testcluster.report import report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NAMESPACE = "ascend"
 BUCKET = "ascend"
+REGION = "us-east-1"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-_PATIENCE = 120.0
-_NAMESPACES = ("--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc")
 
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Hold the lock of everything that starts and stops clusters."""
+    """Hold the lock of everything that builds, starts and stops."""
     cache().mkdir(parents=True, exist_ok=True)
     with FileLock(cache() / "lock"):
         yield
 
 
-def up(state: State) -> None:
-    """Have the cluster run: join it, or start it where there is none or a half one."""
+def prepare() -> None:
+    """Install, build and make what a cluster needs; does nothing where all is there. Needs no root."""
     ensure_packages()
-    programs = {program.name: str(program.path()) for program in (CLUSTER, MINIO, PAUSE)}
-    if process(state) and Api.of_kubeconfig(state.kubeconfig).ready():
-        report("joined the one that runs")
-        return
-    remove(state)
+    for program in (CLUSTER, MINIO, PAUSE):
+        program.path()
+    images.prepare()
+
+
+def joined(state: State) -> bool:
+    """Tell whether the cluster runs, and then use it: it may be another clone's of the same content."""
+    if not (process(state) and state.facts().get("finished") and Api.of_kubeconfig(state.kubeconfig).ready()):
+        return False
+    report("joined the one that runs")
+    return True
+
+
+def start(state: State) -> None:
+    """Start the cluster, after what is left of one that was killed."""
+    for other in [state, *earlier(state)]:
+        remove(other)
     begin = time.monotonic()
     network = free_network()
-    state.folder.mkdir(parents=True)
-    (state.folder / "log").mkdir()
+    (state.folder / "log").mkdir(parents=True)
+    programs = {program.name: str(program.path()) for program in (CLUSTER, MINIO, PAUSE)}
     keys = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
     state.note(network=asdict(network), programs=programs, clone=str(ROOT), **keys)
+    state.kubectl.symlink_to(programs["testcluster"])
+    state.audit_log.touch()
     _write_certificates(state, network)
-    cgroups.create(state.name)
-    _start_node(state, network)
+    _hand_over(state)
     try:
+        cgroups.create(state.name)
+        lay_cable(state.name, network, processes.start_node(state))
         _finish(state, network)
+        state.note(finished=True)
     except BaseException:
-        kill(state)
+        processes.kill(state)
         raise
     report(f"ready after {time.monotonic() - begin:.1f} s")
+    report(f"kubectl: {state.kubectl}; logs: {state.folder / 'log'}")
+
+
+def stop(state: State) -> None:
+    """Stop the cluster, and those of earlier contents of this clone."""
+    for each in found(state):
+        remove(each)
+        report("stopped")
+
+
+def found(state: State) -> list[State]:
+    """Return what there is to stop."""
+    return [each for each in (state, *earlier(state)) if each.folder.exists()]
+
+
+def earlier(state: State) -> list[State]:
+    """Return the clusters that this clone has started when its content was another."""
+    if state.is_named:
+        return []
+    others = (State(path.parent) for path in (cache() / "clusters").glob("*/cluster.json"))
+    return [other for other in others if other != state and other.facts()["clone"] == str(ROOT)]
 
 
 def remove(state: State) -> None:
     """Stop the cluster, and remove what it, or one that was killed, has left."""
-    kill(state)
+    processes.kill(state)
     cut_cable(state.name)
     cgroups.remove(state.name)
     if state.folder.exists():
         shutil.rmtree(state.folder)
 
 
-def kill(state: State) -> None:
-    """End the first process of the cluster's namespaces; the kernel ends all others before it is gone."""
-    if pid := process(state):
-        os.kill(pid, signal.SIGKILL)
-        _until(lambda: not process(state), "the cluster does not end")
-
-
-def process(state: State) -> int | None:
-    """Return the process that holds the cluster, if it runs."""
-    facts = state.facts()
-    pid = facts.get("pid")
-    return pid if pid and _started(pid) == facts["started"] else None
-
-
-def _started(pid: int) -> str | None:
-    """Return when *pid* started, which tells it from a later process of that number."""
-    try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return None
-    return None if words[0] in "ZX" else words[19]
-
-
-def _start_node(state: State, network: Network) -> None:
-    command = ["unshare", *_NAMESPACES, sys.executable, "-m", "tests.testcluster.node", str(state.folder)]
-    with state.log("node").open("ab") as log:
-        node = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    children = Path(f"/proc/{node.pid}/task/{node.pid}/children")
-    # The namespaces are there as soon as the first process in them is.
-    _until(lambda: node.poll() is not None or children.read_text(), "no namespaces")
-    if node.poll() is not None:
-        raise ClusterError(f"no namespaces can be made: {state.log('node').read_text().strip()}")
-    first = int(children.read_text())
-    state.note(pid=first, started=_started(first))
-    lay_cable(state.name, network, first)
-
-
-def _finish(state: State, network: Network) -> None:
-    """Wait until all parts serve, and give them what users find there."""
-    api = Api.of_kubeconfig(state.kubeconfig)
-    _wait(state, api.ready, "the API server is not ready")
-    images.push_all(parts.registry(network))
-    client = boto3.client(
-        "s3",
-        endpoint_url=parts.storage(network),
-        region_name="us-east-1",
-        aws_access_key_id=state.facts()["access_key"],
-        aws_secret_access_key=state.facts()["secret_key"],
-    )
-    client.create_bucket(Bucket=BUCKET)
-    api.create("namespaces", {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
-    _wait(state, lambda: _node_ready(api), "the node is not ready")
-    _wait(state, lambda: api.find("serviceaccounts", NAMESPACE), "the controllers are not ready")
-
-
-def _node_ready(api: Api) -> bool:
-    conditions = (each for node in api.find("nodes") for each in node["status"].get("conditions", []))
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
-def _wait(state: State, condition, what: str) -> None:
-    def check() -> bool:
-        if not process(state):
-            raise ClusterError(
-                f"the cluster ended: {state.log('node').read_text().strip()}; see {state.folder / 'log'}"
-            )
-        return bool(condition())
-
-    _until(check, f"{what}; see {state.folder / 'log'}")
-
-
-def _until(condition, what: str) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise ClusterError(f"{what} after {_PATIENCE:.0f} s")
-        time.sleep(0.02)
-
-
-def _write_certificates(state: State, network: Network) -> None:
-    authority = Authority(state.folder / "pki")
-    authority.key_pair("tokens")
-    here = (network.node, "127.0.0.1", "10.91.0.1", parts.NODE, "localhost", "kubernetes.default.svc")
-    authority.issue("server", parts.NODE, names=here)
-    authority.issue("kubelet-client", "testcluster:kubelet-client", "system:masters")
-    clients = {
-        "admin": ("admin", "system:masters"),
-        "controllers": ("system:kube-controller-manager", ""),
-        "scheduler": ("system:kube-scheduler", ""),
-        "node": (f"system:node:{parts.NODE}", "system:nodes"),
-    }
-    for file, (name, group) in clients.items():
-        authority.issue(file, name, group)
-        authority.kubeconfig(file, parts.server(network), NAMESPACE)
-
-
 def image(state: State, name: str, version: str) -> str:
     """Return the reference of an image that is made on request, in the registry of the cluster that runs."""
+    if not process(state):
+        raise ClusterError("no cluster runs; start it with make cluster")
     python = images.pythons().get(version)
     if not python:
         raise ClusterError(f"there is no Python {version} here to make the image {name} from; install it")
@@ -195,7 +132,66 @@ def exports(state: State) -> dict[str, str]:
         "ASCEND_STORAGE": f"s3://{BUCKET}/tasks",
         "AWS_ACCESS_KEY_ID": facts["access_key"],
         "AWS_SECRET_ACCESS_KEY": facts["secret_key"],
-        "AWS_REGION": "us-east-1",
+        "AWS_REGION": REGION,
         "AWS_ENDPOINT_URL": parts.storage(network),
         "AWS_ALLOW_HTTP": "true",
     }
+
+
+def _finish(state: State, network: Network) -> None:
+    """Wait until all parts serve, and give them what users find there."""
+    api = Api.of_kubeconfig(state.kubeconfig)
+    _wait(state, api.ready, "the API server is not ready")
+    images.push_all(parts.registry(network))
+    _create_bucket(state, network)
+    api.create("namespaces", {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
+    _wait(state, lambda: all(map(parts.is_ready, api.find("nodes") or [{}])), "the node is not ready")
+    # Pods are refused until the controllers have made the account that they use.
+    _wait(state, lambda: api.find("serviceaccounts", NAMESPACE), "the controllers are not ready")
+
+
+def _wait(state: State, condition: Callable[[], object], what: str) -> None:
+    logs = state.folder / "log"
+
+    def check() -> bool:
+        if not process(state):
+            raise ClusterError(f"the cluster ended: {state.log('node').read_text().strip()}; see {logs}")
+        return bool(condition())
+
+    until(check, f"{what}; see {logs}")
+
+
+def _create_bucket(state: State, network: Network) -> None:
+    facts = state.facts()
+    client = boto3.client(
+        "s3",
+        endpoint_url=parts.storage(network),
+        region_name=REGION,
+        aws_access_key_id=facts["access_key"],
+        aws_secret_access_key=facts["secret_key"],
+    )
+    client.create_bucket(Bucket=BUCKET)
+
+
+def _write_certificates(state: State, network: Network) -> None:
+    authority = Authority(state.folder / "pki")
+    authority.key_pair("tokens")
+    names = (network.node, "127.0.0.1", parts.NODE, "localhost", "kubernetes.default.svc")
+    authority.issue("server", parts.NODE, names=names)
+    authority.issue("kubelet-client", "testcluster:kubelet-client", "system:masters")
+    clients = {
+        "admin": ("admin", "system:masters"),
+        "controllers": ("system:kube-controller-manager", ""),
+        "scheduler": ("system:kube-scheduler", ""),
+        "node": (f"system:node:{parts.NODE}", "system:nodes"),
+    }
+    for file, (name, group) in clients.items():
+        authority.issue(file, name, group)
+        authority.kubeconfig(file, parts.server(network), NAMESPACE)
+
+
+def _hand_over(state: State) -> None:
+    """Let the user who became root through sudo read what clients need."""
+    if user := os.environ.get("SUDO_UID"):
+        for path in (state.folder / "cluster.json", state.kubeconfig, state.audit_log):
+            os.chown(path, int(user), -1)

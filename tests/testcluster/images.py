@@ -37,6 +37,13 @@ def pythons() -> dict[str, str]:
     return {version: python for version, python in found if python}
 
 
+def prepare() -> None:
+    """Make the layers that every cluster needs."""
+    _pause()
+    for version, python in pythons().items():
+        _base(version, python)
+
+
 def push_all(registry: str) -> None:
     """Bring the images that every cluster has into *registry*."""
     if not oci.has(registry, "pause", "1"):

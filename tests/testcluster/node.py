@@ -18,7 +18,7 @@ from tests.testcluster.paths import State
 
 # The usual places of containerd, the kubelet and the network plugins are the cluster's own here: two clusters, or one
 # and the machine's own containerd, do not meet.
-PLACES = (
+_PLACES = (
     "/run/containerd",
     "/run/netns",
     "/var/lib/cni",
@@ -28,13 +28,15 @@ PLACES = (
     "/var/log/pods",
 )
 
+_PATIENCE = 30.0
+
 
 def main() -> None:
     """Start all parts, and end with the first that ends: nothing runs half."""
     state = State(Path(sys.argv[1]))
     facts = state.facts()
     network = Network(**facts["network"])
-    for place in PLACES:
+    for place in _PLACES:
         folder = state.folder / "places" / place.strip("/").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         Path(place).mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,10 @@ def _reap(running: dict[int, Part], flags: int) -> None:
 
 
 def _wait_for(path: Path) -> None:
+    end = time.monotonic() + _PATIENCE
     while not path.exists():
+        if time.monotonic() > end:
+            sys.exit("whoever started the node has ended in between")
         time.sleep(0.01)
 
 

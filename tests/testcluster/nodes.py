@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.testcluster.api import Api, ApiError, Object
-from tests.testcluster.parts import NODE
+from tests.testcluster.parts import NODE, is_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def _advertise(api: Api, count: str | None) -> None:
 
 @contextlib.contextmanager
 def pretended_nodes(kwok: Path, state: State, api: Api, nodes: list[Object]) -> Iterator[None]:
-    """Add *nodes*, as made by ``pretended_node``: the program *kwok* says that they are ready and that their pods run."""
+    """Add *nodes*, as made by ``pretended_node``: *kwok* says that they are ready and that their pods run."""
     selector = ",".join(f"{name}={value}" for name, value in PRETENDED.items())
     command = [str(kwok), "--kubeconfig", str(state.kubeconfig), "--server-address", "127.0.0.1:0"]
     command += ["--manage-nodes-with-annotation-selector", selector]
@@ -61,7 +61,7 @@ def pretended_nodes(kwok: Path, state: State, api: Api, nodes: list[Object]) -> 
         for node in nodes:
             api.create("nodes", node)
         for node in nodes:
-            api.wait("nodes", node["metadata"]["name"], "", _is_ready)
+            api.wait("nodes", node["metadata"]["name"], "", is_ready)
         yield
     finally:
         for node in nodes:
@@ -79,8 +79,3 @@ def pretended_node(name: str, *, labels: dict[str, str], capacity: dict[str, str
         "spec": {"taints": [{"key": "pretended", "value": "true", "effect": "NoSchedule"}]},
         "status": {"capacity": amounts, "allocatable": amounts},
     }
-
-
-def _is_ready(node: dict[str, Any]) -> bool:
-    conditions = node["status"].get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -44,6 +44,12 @@ def storage(network: Network) -> str:
     return f"http://{network.node}:{STORAGE_PORT}"
 
 
+def is_ready(node: dict[str, Any]) -> bool:
+    """Tell whether a node takes pods."""
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
 def before_api(state: State, network: Network) -> list[Part]:
     """Return what needs no API server, and that server."""
     facts = state.facts()

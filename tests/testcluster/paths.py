@@ -53,6 +53,11 @@ class State:
         return cls(Path(named).absolute() if named else cache() / "clusters" / digest_of(*sources()))
 
     @property
+    def is_named(self) -> bool:
+        """Whether the environment names it."""
+        return self.folder.parent != cache() / "clusters"
+
+    @property
     def name(self) -> str:
         """A name that is this cluster's alone, short enough for a network interface."""
         return f"asc{digest_of(str(self.folder))[:8]}"
@@ -61,6 +66,11 @@ class State:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig file."""
         return self.folder / "pki" / "admin.kubeconfig"
+
+    @property
+    def kubectl(self) -> Path:
+        """A kubectl of the cluster's version."""
+        return self.folder / "kubectl"
 
     @property
     def audit_log(self) -> Path:
