@@ -27,6 +27,7 @@ def main() -> None:
     image.add_argument("name", choices=["science"])
     image.add_argument("--python", default="3.13", metavar="VERSION")
     arguments = parser.parse_args()
+    os.environ["PATH"] += ":/usr/sbin:/sbin"  # a user's may lack what only root uses
     # What is being done is undone, as on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:

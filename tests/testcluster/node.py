@@ -27,7 +27,6 @@ _PLACES = (
     "/var/log/containers",
     "/var/log/pods",
 )
-
 _PATIENCE = 30.0
 
 
@@ -56,7 +55,7 @@ def main() -> None:
 
 def _start(state: State, part: Part) -> int:
     with state.log(part.name).open("ab") as log:
-        environ = {**os.environ, **part.environ}
+        environ = {"HOME": str(state.folder), "PATH": os.environ["PATH"], **part.environ}
         process = subprocess.Popen(part.command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     return process.pid
 

@@ -22,7 +22,6 @@ PROGRAMS = {
 }
 """Each program with the Debian package that brings it."""
 NETWORK_PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
-os.environ["PATH"] += ":/usr/sbin:/sbin"  # a user's PATH may lack what only root uses
 
 
 def ensure_packages() -> None:
