@@ -25,7 +25,14 @@ def pytest_collection_modifyitems(items):
         if _HERE in item.path.parents:
             item.add_marker("cluster")
             # The first may have to start the cluster, or even to build it.
-            item.add_marker(pytest.mark.timeout(func_only=True))
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(func_only=True))
+
+
+@pytest.fixture(scope="session")
+def environ():
+    """Return the environment of this machine's user, for what the harness does in processes of its own."""
+    return dict(_ENVIRON)
 
 
 @pytest.fixture(scope="session")

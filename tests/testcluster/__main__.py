@@ -46,8 +46,8 @@ def _run(arguments: argparse.Namespace, state: State) -> None:
             print(cluster.image(state, arguments.name, arguments.python))
             return
         if arguments.command == "up":
-            cluster.prepare()
             if not cluster.joined(state):
+                cluster.prepare()
                 _as_root()
                 cluster.start(state)
             for name, value in cluster.exports(state).items():
