@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import time
@@ -19,7 +18,7 @@ from tests.testcluster.build import CLUSTER, MINIO, PAUSE
 from tests.testcluster.certificates import Authority
 from tests.testcluster.network import Network, cut_cable, free_network, lay_cable
 from tests.testcluster.packages import ensure_packages
-from tests.testcluster.paths import ROOT, ClusterError, State, cache
+from tests.testcluster.paths import ROOT, ClusterError, State, cache, hand_over
 from tests.testcluster.processes import process, until
 from tests.testcluster.report import report
 
@@ -69,7 +68,7 @@ def start(state: State) -> None:
     state.kubectl.symlink_to(programs["testcluster"])
     state.audit_log.touch()
     _write_certificates(state, network)
-    _hand_over(state)
+    hand_over(state.kubeconfig, state.audit_log)
     try:
         cgroups.create(state.name)
         lay_cable(state.name, network, processes.start_node(state))
@@ -188,10 +187,3 @@ def _write_certificates(state: State, network: Network) -> None:
     for file, (name, group) in clients.items():
         authority.issue(file, name, group)
         authority.kubeconfig(file, parts.server(network), NAMESPACE)
-
-
-def _hand_over(state: State) -> None:
-    """Let the user who became root through sudo read what clients need."""
-    if user := os.environ.get("SUDO_UID"):
-        for path in (state.folder / "cluster.json", state.kubeconfig, state.audit_log):
-            os.chown(path, int(user), -1)
