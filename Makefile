@@ -1,4 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Both make what they need under .cache/ on their first run.
+# The test cluster is the machine's: its programs and images are under the user's cache folder, ascend-testcluster/.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +13,7 @@ VENVS := .cache/venvs
 NEWEST = $(lastword $(sort $(wildcard $(VENVS)/3.*)))
 BIN = $(NEWEST)/bin
 PYTEST = python -m pytest --quiet --numprocesses 2
+TESTCLUSTER = $(BIN)/python -m tests.testcluster
 
 # A user's settings must not leak into the checks.
 unexport VIRTUAL_ENV PYTHONPATH ASCEND_CLUSTER ASCEND_NAMESPACE ASCEND_PROFILE ASCEND_STORAGE
@@ -22,12 +24,23 @@ define say
 @printf '\n== %s ==\n' '$(1)'
 endef
 
+# Starts the test cluster, runs the checks $(1) beside its start and the checks $(2) on it, and stops it: unless it ran
+# before, or the tests use another. If it cannot be had, the tests on it say why.
+define with_cluster
+@if $(TESTCLUSTER) running || test -n "$${ASCEND_TEST_CONTEXT:-}"; then stop=:; else stop='$(TESTCLUSTER) down'; fi; \
+  up=; trap 'test -z "$$up" || { kill "$$up" 2>/dev/null && wait "$$up" || :; }; $$stop' EXIT; \
+  if test "$$stop" != :; then $(TESTCLUSTER) up >/dev/null & up=$$!; fi; \
+  $(if $(1),$(MAKE) $(1);) \
+  test -z "$$up" || wait "$$up" || :; up=; \
+  $(MAKE) $(2)
+endef
+
 .PHONY: help
 help: ## Say what there is
 	@echo 'Two commands matter:'
 	@sed -nE 's/^(demo|test):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | sed -E 's/\|/          /'
 	@echo 'The rest:'
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | grep -vE '^(demo|test)\|' \
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | grep -vE '^(demo|test)\|' \
 	  | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 .PHONY: environments
@@ -43,9 +56,12 @@ demo: ## Run real work through the local cluster
 	@$(VENVS)/demo/bin/ascend demo
 
 .PHONY: test
-test: environments ## Check everything: format, lint, types, contracts, tests on every Python
-	@$(MAKE) check-format check-lint check-types check-imports
-	@$(MAKE) check-tests check-conformance check-soak
+test: environments ## Check everything: format, lint, types, contracts, tests on every Python and on a cluster
+	@$(MAKE) run-test
+
+.PHONY: run-test
+run-test:
+	$(call with_cluster,check-format check-lint check-types check-imports check-tests check-conformance check-soak,run-cluster-tests)
 
 .PHONY: check-format check-lint check-types check-imports check-tests check-conformance check-soak
 check-format:
@@ -86,6 +102,37 @@ check-conformance:
 check-soak:
 	$(call say,10000 calls on the local cluster: a few minutes)
 	@$(BIN)/python -m pytest --quiet -o faulthandler_timeout=1100 tests/soak
+
+.PHONY: check-cluster
+check-cluster: environments ## Run the tests on a cluster only
+	@$(MAKE) run-check-cluster
+
+.PHONY: run-check-cluster
+run-check-cluster:
+	$(call with_cluster,,run-cluster-tests)
+
+.PHONY: run-cluster-tests
+run-cluster-tests:
+	$(call say,tests on a Kubernetes cluster)
+	@$(BIN)/$(PYTEST) tests/cluster
+
+.PHONY: cluster
+cluster: ## Start or join a Kubernetes of our own: eval "$(make -s cluster)"
+	@$(PYTHON) .ci/environments.py >&2
+	@$(MAKE) run-cluster
+
+.PHONY: run-cluster
+run-cluster:
+	@$(TESTCLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: ## Stop it
+	@$(PYTHON) .ci/environments.py >&2
+	@$(MAKE) run-cluster-down
+
+.PHONY: run-cluster-down
+run-cluster-down:
+	@$(TESTCLUSTER) down
 
 .PHONY: lint
 lint: environments ## Check format, lint, types and import contracts only

@@ -1,0 +1,78 @@
+"""A Kubernetes cluster for tests: this machine's own, or the one that ``ASCEND_TEST_CONTEXT`` names."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.testcluster import access, cluster
+from tests.testcluster.build import KWOK
+from tests.testcluster.namespaces import temporary_namespace
+from tests.testcluster.nodes import pretended_nodes
+from tests.testcluster.paths import ClusterError, State
+
+# Tests do not see these: tests/conftest.py hides the settings of this machine.
+_ENVIRON = dict(os.environ)
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker("cluster")
+            # The first may have to start the cluster, or even to build it.
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(func_only=True))
+
+
+@pytest.fixture(scope="session")
+def environ():
+    """Return the environment of this machine's user, for what the harness does in processes of its own."""
+    return dict(_ENVIRON)
+
+
+@pytest.fixture(scope="session")
+def testcluster():
+    """Return the access to a cluster, which is started if none runs, and stays: ``make cluster-down`` stops it."""
+    try:
+        if context := _ENVIRON.get("ASCEND_TEST_CONTEXT"):
+            with access.context_access(context, _ENVIRON) as found:
+                yield found
+        else:
+            yield access.own_access(State.of_this_clone())
+    except ClusterError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def own_cluster(testcluster):
+    """Return the access to this machine's own cluster, for what only its owner can do."""
+    if not testcluster.state:
+        pytest.skip("needs what only the owner of a cluster has: nodes to change, and the audit log")
+    return testcluster
+
+
+@pytest.fixture
+def namespace(testcluster, tmp_path):
+    """Return a namespace of the test's own that enforces ``restricted``, with a user who may do what ascend needs."""
+    with temporary_namespace(testcluster, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pretend(own_cluster):
+    """Return what adds pretended nodes: ``with pretend(nodes): ...``."""
+    with cluster.lock():
+        kwok = KWOK.path()
+    return functools.partial(pretended_nodes, kwok, own_cluster.state, own_cluster.api)
+
+
+@pytest.fixture(scope="session")
+def science_image(own_cluster):
+    """Return an image with scikit-learn for this Python."""
+    with cluster.lock():
+        return cluster.image(own_cluster.state, "science", f"{sys.version_info[0]}.{sys.version_info[1]}")

@@ -1,0 +1,130 @@
+"""The images of the cluster: a base for each Python of this machine, and what is made on request."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.testcluster import oci, rootfs
+from tests.testcluster.build import PAUSE
+from tests.testcluster.paths import HERE, ROOT, ClusterError, cache, digest_of
+from tests.testcluster.report import report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+SCIENCE = ("scikit-learn",)
+_SETTINGS = {
+    "Env": [
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG=C.UTF-8",
+        f"SSL_CERT_FILE={rootfs.CERTIFICATES}",
+    ],
+    "Cmd": ["python3"],
+}
+
+
+def pythons() -> dict[str, str]:
+    """Return the Pythons of this machine, as the project's environments find them."""
+    environments = _environments()
+    found = ((version, environments.find_python(version)) for version in environments.VERSIONS)
+    return {version: python for version, python in found if python}
+
+
+def prepare() -> None:
+    """Make the layers that every cluster needs."""
+    _pause()
+    for version, python in pythons().items():
+        _base(version, python)
+
+
+def push_all(registry: str) -> None:
+    """Bring the images that every cluster has into *registry*."""
+    if not oci.has(registry, "pause", "1"):
+        oci.Image((_pause(),), {"Entrypoint": ["/pause"]}).push(registry, "pause", "1")
+    for version, python in pythons().items():
+        push(registry, "python", version, python)
+
+
+def push(registry: str, name: str, version: str, python: str) -> str:
+    """Bring the image *name* for *version* into *registry*, and return its reference."""
+    tag = f"{version}-slim" if name == "python" else version
+    if not oci.has(registry, name, tag):
+        layers = [_base(version, python)]
+        if name == "science":
+            layers.append(_packages(python, SCIENCE))
+        oci.Image(tuple(layers), _SETTINGS).push(registry, name, tag)
+    return f"{registry}/{name}:{tag}"
+
+
+def _base(version: str, python: str) -> oci.Layer:
+    facts = rootfs.describe(python)
+    bundle = rootfs.CERTIFICATES.read_bytes() if rootfs.CERTIFICATES.exists() else b""
+    key = digest_of(json.dumps(facts), HERE / "rootfs.py", Path(facts["executable"]).resolve(), bundle)
+
+    def make(root: Path) -> None:
+        report(f"making the base image of Python {version}")
+        rootfs.make_root(python, version, root)
+        packages = rootfs.packages_of(python, root)
+        _install(python, packages, ("pip",))
+        (packages / "bin").rename(packages.parent / "unused-bin")
+        shutil.rmtree(packages.parent / "unused-bin")
+
+    return _cached(key, make)
+
+
+def _packages(python: str, requirements: tuple[str, ...]) -> oci.Layer:
+    def make(root: Path) -> None:
+        report(f"installing {' '.join(requirements)} for {python}")
+        _install(python, rootfs.packages_of(python, root), requirements)
+
+    return _cached(digest_of(python, *requirements, HERE / "images.py"), make)
+
+
+def _pause() -> oci.Layer:
+    program = PAUSE.path()
+
+    def make(root: Path) -> None:
+        shutil.copy2(program, root / "pause")
+
+    return _cached(digest_of(program), make)
+
+
+def _cached(key: str, make: Callable[[Path], None]) -> oci.Layer:
+    """Return the layer called *key*, from the cache or as *make* fills its folder."""
+    folder = cache() / "layers"
+    facts = folder / f"{key}.json"
+    if not facts.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as draft:
+            root = Path(draft, "root")
+            root.mkdir(mode=0o755)
+            make(root)
+            layer = oci.Layer.of_folder(root, Path(draft, "layer.gz"))
+            layer.path.replace(folder / f"{key}.tar.gz")
+        facts.write_text(json.dumps([layer.digest, layer.plain_digest]))
+    return oci.Layer(folder / f"{key}.tar.gz", *json.loads(facts.read_text()))
+
+
+def _install(python: str, target: Path, requirements: tuple[str, ...]) -> None:
+    command = [_environments().find_uv(), "pip", "install", "--quiet", "--python", python, "--target", str(target)]
+    command += ["--constraint", str(ROOT / ".ci" / "constraints.txt"), *requirements]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"installing {' '.join(requirements)} failed: {done.stderr.strip()}")
+
+
+def _environments() -> ModuleType:
+    """Return the program that makes the project's environments: it knows the Pythons of this machine."""
+    spec = importlib.util.spec_from_file_location("environments", ROOT / ".ci" / "environments.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

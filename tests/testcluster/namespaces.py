@@ -1,0 +1,115 @@
+"""A namespace of a test's own, and in it a user who may do what ascend needs and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from tests.testcluster.api import Api, ApiError, Object
+from tests.testcluster.certificates import kubeconfig_of
+from tests.testcluster.cluster import RESTRICTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.testcluster.access import Access
+
+USER = "ascend-user"
+_PATIENCE = 60.0
+RULES = [
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "delete"]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["events", "resourcequotas", "limitranges"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "patch", "delete"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["create", "get", "list", "patch", "delete"],
+    },
+]
+"""What a user of ascend may do."""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace, its user and its administrator."""
+
+    name: str
+    kubeconfig: Path
+    """The user's."""
+    admin: Api
+    environ: dict[str, str]
+    """All that the environment of a client must say."""
+    _audit_log: Path | None = field(default=None, repr=False)
+
+    def audit(self) -> list[Object]:
+        """Return the user's requests so far, each as the audit log has it last."""
+        if not self._audit_log:
+            raise LookupError("this cluster's audit log cannot be read from here")
+        user = f"system:serviceaccount:{self.name}:{USER}"
+        with self._audit_log.open() as lines:
+            events = [json.loads(line) for line in lines if user in line and line.endswith("\n")]
+        return list({event["auditID"]: event for event in events if event["user"]["username"] == user}.values())
+
+    def left(self) -> list[str]:
+        """Return the names of what ascend has left here."""
+        kinds = ("jobs", "pods", "leases", "secrets")
+        selector = "app.kubernetes.io/managed-by=ascend"
+        return [
+            f"{kind}/{each['metadata']['name']}"
+            for kind in kinds
+            for each in self.admin.find(kind, self.name, selector)
+        ]
+
+
+@contextlib.contextmanager
+def temporary_namespace(access: Access, folder: Path) -> Iterator[Namespace]:
+    """Make a namespace that enforces the standard ``restricted``, with a user whose files lie in *folder*."""
+    api = access.api
+    meta: dict[str, Any] = {"generateName": "ascend-test-", "labels": RESTRICTED}
+    name = api.create("namespaces", {"metadata": meta})["metadata"]["name"]
+    try:
+        _create_user(api, name)
+        path = folder / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(kubeconfig_of(access.target, {"token": _token(api, name)}, name))
+        # Pods are refused until the controllers have made it.
+        _wait_for_account(api, name, "default")
+        environ = {**access.environ, "KUBECONFIG": str(path), "ASCEND_NAMESPACE": name}
+        yield Namespace(name, path, api, environ, access.state.audit_log if access.state else None)
+    finally:
+        # Without their time to end in peace, so that the next test has the cores.
+        api.request("DELETE", f"api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
+        api.delete("namespaces", name)
+
+
+def _create_user(api: Api, namespace: str) -> None:
+    api.create("serviceaccounts", {"metadata": {"name": USER}}, namespace)
+    api.create("roles", {"metadata": {"name": USER}, "rules": RULES}, namespace)
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": USER}
+    subject = {"kind": "ServiceAccount", "name": USER, "namespace": namespace}
+    api.create("rolebindings", {"metadata": {"name": USER}, "roleRef": role, "subjects": [subject]}, namespace)
+
+
+def _token(api: Api, namespace: str) -> str:
+    path = f"api/v1/namespaces/{namespace}/serviceaccounts/{USER}/token"
+    return str(api.request("POST", path, {"spec": {"expirationSeconds": 7200}})["status"]["token"])
+
+
+def _wait_for_account(api: Api, namespace: str, name: str) -> None:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            api.get("serviceaccounts", name, namespace)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return

@@ -1,0 +1,81 @@
+"""What a node of the cluster is said to be, and nodes that are only pretended."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.testcluster.api import Api, ApiError, Object
+from tests.testcluster.parts import NODE, is_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.testcluster.paths import State
+
+PRETENDED = {"kwok.x-k8s.io/node": "fake"}
+_GPU = "nvidia.com/gpu"
+
+
+@contextlib.contextmanager
+def changed_node(
+    api: Api, *, labels: dict[str, str] | None = None, taints: list[Object] | None = None, gpus: int | None = None
+) -> Iterator[Object]:
+    """Give the node labels, taints and GPUs, and take them away afterwards; all tests that run then see them."""
+    labels = labels or {}
+    before = api.get("nodes", NODE)
+    if gpus is not None:
+        _advertise(api, str(gpus))
+    try:
+        patch: Object = {"metadata": {"labels": labels}}
+        if taints is not None:
+            patch["spec"] = {"taints": taints}
+        yield api.patch("nodes", NODE, patch)
+    finally:
+        had = before["metadata"]["labels"]
+        undone: Object = {"metadata": {"labels": {name: had.get(name) for name in labels}}}
+        if taints is not None:
+            undone["spec"] = {"taints": before["spec"].get("taints")}
+        api.patch("nodes", NODE, undone)
+        if gpus is not None:
+            _advertise(api, before["status"]["capacity"].get(_GPU))
+
+
+def _advertise(api: Api, count: str | None) -> None:
+    # The kubelet takes the capacity over into what can be allocated, but only with its next report.
+    amounts = {"capacity": {_GPU: count}, "allocatable": {_GPU: count}}
+    api.patch("nodes", NODE, {"status": amounts}, part="status")
+
+
+@contextlib.contextmanager
+def pretended_nodes(kwok: Path, state: State, api: Api, nodes: list[Object]) -> Iterator[None]:
+    """Add *nodes*, as made by ``pretended_node``: *kwok* says that they are ready and that their pods run."""
+    selector = ",".join(f"{name}={value}" for name, value in PRETENDED.items())
+    command = [str(kwok), "--kubeconfig", str(state.kubeconfig), "--server-address", "127.0.0.1:0"]
+    command += ["--manage-nodes-with-annotation-selector", selector]
+    with state.log("kwok").open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        for node in nodes:
+            api.create("nodes", node)
+        for node in nodes:
+            api.wait("nodes", node["metadata"]["name"], "", is_ready)
+        yield
+    finally:
+        for node in nodes:
+            with contextlib.suppress(ApiError):
+                api.delete("nodes", node["metadata"]["name"])
+        process.terminate()
+        process.wait()
+
+
+def pretended_node(name: str, *, labels: dict[str, str], capacity: dict[str, str]) -> Object:
+    """Return a node that takes only pods that tolerate the taint ``pretended``."""
+    amounts = {"cpu": "64", "memory": "256Gi", "pods": "110", "ephemeral-storage": "1Ti", **capacity}
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}, "annotations": PRETENDED},
+        "spec": {"taints": [{"key": "pretended", "value": "true", "effect": "NoSchedule"}]},
+        "status": {"capacity": amounts, "allocatable": amounts},
+    }
