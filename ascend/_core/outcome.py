@@ -184,8 +184,7 @@ def _failure(task: Task, kind: str, message: str) -> AscendError:
     texts: dict[str, tuple[type[AscendError], str]] = {
         "environment": (
             EnvironmentBuildError,
-            f"{what} was not made: {message} in its image; "
-            "choose a base_image that has it, or an image_builder that installs",
+            f"{what} was not made: {message} in its image; choose a base_image that has it, or another image_builder",
         ),
         "initializer": (InitializerError, f"the initializer failed before {what}:\n\n{message}"),
         "load": (CallLoadError, f"{what} could not be read where it was to run:\n\n{message}"),
