@@ -45,7 +45,8 @@ def find_python(version: str) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [f"python{version}", *sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python{version}")))]
     for each in candidates:
-        code = "import sys; print(*sys.version_info[:2], sep='.'); print(sys.executable)"
+        # Where an environment is active, the one that it was made from.
+        code = "import sys; print(*sys.version_info[:2], sep='.'); print(sys._base_executable)"
         lines = output_of([each, "-c", code]).splitlines()
         if lines[:1] == [version]:
             return lines[1]

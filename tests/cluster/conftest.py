@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from ascend import AscendExecutor
 from tests.testcluster import access, cluster
 from tests.testcluster.build import KWOK
 from tests.testcluster.namespaces import temporary_namespace
@@ -18,6 +20,7 @@ from tests.testcluster.paths import ClusterError, State
 # Tests do not see these: tests/conftest.py hides the settings of this machine.
 _ENVIRON = dict(os.environ)
 _HERE = Path(__file__).parent
+_PATIENCE = 60.0
 
 
 def pytest_collection_modifyitems(items):
@@ -76,3 +79,43 @@ def science_image(own_cluster):
     """Return an image with scikit-learn for this Python."""
     with cluster.lock():
         return cluster.image(own_cluster.state, "science", f"{sys.version_info[0]}.{sys.version_info[1]}")
+
+
+@pytest.fixture
+def kubernetes(namespace, monkeypatch):
+    """Stand in the shell of a user of *namespace*; nothing of ascend may be left there in the end."""
+    for name, value in namespace.environ.items():
+        # Only the tests that say so have a bucket.
+        if name != "ASCEND_STORAGE":
+            monkeypatch.setenv(name, value)
+    yield namespace
+    end = time.monotonic() + _PATIENCE
+    while left := namespace.left():
+        assert time.monotonic() < end, f"left behind: {left}"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def bucket(kubernetes):
+    """Return the URL of a storage that pods reach too, with its credentials in the environment."""
+    return f"{kubernetes.environ['ASCEND_STORAGE']}/{kubernetes.name}"
+
+
+@pytest.fixture
+def make_executor(kubernetes, leaves_nothing):
+    """Return a function that makes executors on the cluster; all are shut down after the test."""
+    made = []
+
+    def make(**settings):
+        made.append(AscendExecutor(**{"progress": False, "queue_timeout": 60.0, **settings}))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor._run.shutdown(wait=True, cancel_futures=True, kill=True)
+
+
+@pytest.fixture
+def executor(make_executor):
+    """Return an executor on the cluster, without any storage."""
+    return make_executor()

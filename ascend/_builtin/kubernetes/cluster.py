@@ -9,6 +9,7 @@ from functools import partial
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
+from ascend._builtin.kubernetes.connection import PATIENCE
 from ascend._builtin.kubernetes.diagnosis import failed_create
 from ascend._builtin.kubernetes.failures import ApiError, refused
 from ascend._builtin.kubernetes.features import JOBS, check_features
@@ -17,6 +18,7 @@ from ascend._builtin.kubernetes.finished import finished
 from ascend._builtin.kubernetes.kubeconfig import connect
 from ascend._builtin.kubernetes.lease import RENEW_SECONDS, RunLease
 from ascend._builtin.kubernetes.logs import PodLog
+from ascend._builtin.kubernetes.options import options_of
 from ascend._builtin.kubernetes.tracker import Tracker
 from ascend._builtin.kubernetes.watching import Watch
 from ascend.errors import ClusterError
@@ -43,7 +45,7 @@ _DELETERS = 8
 _LOOK_SECONDS = 0.5
 # Events are asked for that much later each time, as long as Jobs are without pods.
 _EVENT_PAUSES = (0.0, 2.0, 5.0, 10.0, 30.0)
-_PATIENCE = 600.0
+_FIRST_PATIENCE = 20.0
 _GONE = {404, 409}
 
 
@@ -73,8 +75,11 @@ class KubernetesCluster:
 
     def open(self, run_id: str) -> None:
         connection = connect_profile(self._profile)
+        # Who has named the wrong cluster need not wait as long as who has lost the right one for a moment.
+        patience, connection.patience = connection.patience, min(connection.patience, _FIRST_PATIENCE)
         check_features(connection, folder=_cache_folder())
         run = _Run(connection, run_id, self._profile, self._events.put)
+        connection.patience = patience
         with self._guard:
             self._run = run
         run.start()
@@ -127,7 +132,7 @@ class _Run:
         self._guard = threading.Lock()
         self.tracker = Tracker(put, new_log=partial(PodLog, connection), in_thread=self._in_thread, stop=self.stop_job)
         selector = f"{LABEL_PREFIX}/run={run_id}"
-        patience = float(profile.plugin_config.get("kubernetes", {}).get("unreachable_timeout", _PATIENCE))
+        patience = options_of(profile).unreachable_timeout
         self._watches = [
             Watch(connection, connection.path("pods"), selector, self.tracker.observe_pod, patience=patience),
             Watch(connection, connection.path("jobs", api=JOBS), selector, self.tracker.observe_job, patience=patience),
@@ -259,8 +264,9 @@ class _Run:
 
 def connect_profile(profile: Profile) -> Connection:
     """Return a connection to where *profile* leads."""
-    config = profile.plugin_config.get("kubernetes", {})
-    return connect(profile.context, profile.namespace, config.get("kubeconfig"))
+    options = options_of(profile)
+    patience = min(PATIENCE, options.unreachable_timeout)
+    return connect(profile.context, profile.namespace, options.kubeconfig, patience)
 
 
 def _cache_folder() -> Path:

@@ -65,7 +65,7 @@ class Connection:
         """Keep *load*, which returns a fresh `kubernetes.client.Configuration`: credentials change in long runs."""
         self.place = place
         self._load = load
-        self._patience = patience
+        self.patience = patience
         self._guard = threading.Lock()
         self._clients = self._make_clients()
 
@@ -149,7 +149,7 @@ class Connection:
         waits = wait_random_exponential(multiplier=0.1, max=10)
         retrying = Retrying(
             retry=retry_if_exception(_is_passing),
-            stop=stop_after_delay(self._patience),
+            stop=stop_after_delay(self.patience),
             wait=lambda state: max(waits(state), _retry_after(state.outcome.exception() if state.outcome else None)),
             reraise=True,
         )

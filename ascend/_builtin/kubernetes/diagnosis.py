@@ -18,7 +18,7 @@ _CONFIG_SECONDS = 20.0
 # What registries say when asking again cannot help.
 _FINAL_IMAGE_WORDS = re.compile(
     r"not found|manifest unknown|no such (host|image)|repository does not exist|denied|unauthorized|forbidden"
-    r"|authentication required|no match for platform|couldn't parse image",
+    r"|authentication required|no match for platform|couldn't parse image|HTTP response to HTTPS client",
     re.IGNORECASE,
 )
 _QUANTITY = re.compile(r"([\w./-]+)=([0-9.]+)([A-Za-z]*)")
@@ -43,7 +43,7 @@ def diagnose(pod: Pod | None, job: Mapping[str, Any] | None, refusal: Diagnosis 
     """Return why a Job has no running pod; `None` if nothing is known. *refusal* is `failed_create` of its events."""
     if pod is None:
         if job is not None and (job.get("spec") or {}).get("suspend"):
-            return Diagnosis("Suspended", "its Job is suspended; a queue has not admitted it yet")
+            return Diagnosis("QueueTimeout", "its Job is suspended, and no queue has admitted it yet")
         return refusal
     if pod.unscheduled is not None:
         return _unscheduled(*pod.unscheduled)

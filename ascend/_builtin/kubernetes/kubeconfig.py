@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ascend._builtin.kubernetes.connection import PATIENCE, Connection, Place
 from ascend.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["connect"]
 
@@ -26,26 +23,42 @@ def connect(
     where there is none, the service account of the pod that this runs in. *context* and *namespace*: `None` is the
     current context, and its namespace. `ConfigError` if there is nothing to connect with.
     """
-    from kubernetes import config  # noqa: PLC0415 - 0.4 s
-
     paths = kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path):
         return _connect_inside(namespace, paths, patience)
     try:
-        known, current = config.list_kube_config_contexts(config_file=paths)  # type: ignore[no-untyped-call] # half of the client has types
-        chosen = _context(context, known, current, paths)
+        name, own_namespace = _choose(context, paths)
 
         def load() -> Any:
+            from kubernetes import config  # noqa: PLC0415 - 0.4 s
+
             configuration = _new_configuration()
-            config.load_kube_config(config_file=paths, context=chosen["name"], client_configuration=configuration)  # type: ignore[no-untyped-call] # as above
+            config.load_kube_config(config_file=paths, context=name, client_configuration=configuration)  # type: ignore[no-untyped-call] # half of the client has types
             return configuration
 
-        return Connection(load, _place(load, chosen, namespace), patience)
+        return Connection(load, Place(name, load().host, namespace or own_namespace), patience)
     except ConfigError:
         raise
     except Exception as exc:  # its reader lets through what a YAML parser raises, and what a wrong structure leads to
         msg = f"the kubeconfig {paths} cannot be used: {exc}"
         raise ConfigError(msg) from exc
+
+
+def _choose(wanted: str | None, paths: str) -> tuple[str, str]:
+    """Return the name of the context and its namespace."""
+    from kubernetes.config.kube_config import KubeConfigMerger  # noqa: PLC0415 - as above
+
+    merged = KubeConfigMerger(paths).config  # type: ignore[no-untyped-call] # as above
+    contexts = {each["name"]: each["context"] for each in merged.safe_get("contexts") or ()}
+    there = ", ".join(sorted(contexts)) or "none"
+    name = wanted or merged.safe_get("current-context")
+    if not name:
+        msg = f"the kubeconfig {paths} has no current context: set context (ASCEND_CONTEXT); there are {there}"
+        raise ConfigError(msg)
+    if name not in contexts:
+        msg = f"the kubeconfig {paths} has no context {name!r}: there are {there}"
+        raise ConfigError(msg)
+    return name, contexts[name].safe_get("namespace") or "default"
 
 
 def _connect_inside(namespace: str | None, paths: str, patience: float) -> Connection:
@@ -69,26 +82,6 @@ def _connect_inside(namespace: str | None, paths: str, patience: float) -> Conne
     except (config.ConfigException, OSError) as exc:
         msg = f"this pod has no service account to reach its cluster with: {exc}"
         raise ConfigError(msg) from exc
-
-
-def _context(
-    wanted: str | None, known: list[dict[str, Any]], current: dict[str, Any] | None, paths: str
-) -> dict[str, Any]:
-    names = {each["name"]: each for each in known}
-    if wanted is None:
-        if current is None:
-            msg = f"the kubeconfig {paths} has no current context: set context (ASCEND_CONTEXT), one of {sorted(names)}"
-            raise ConfigError(msg)
-        return current
-    if wanted not in names:
-        msg = f"the kubeconfig {paths} has no context {wanted!r}: there are {', '.join(sorted(names)) or 'none'}"
-        raise ConfigError(msg)
-    return names[wanted]
-
-
-def _place(load: Callable[[], Any], context: dict[str, Any], namespace: str | None) -> Place:
-    own: str = context["context"].get("namespace") or "default"
-    return Place(context["name"], load().host, namespace or own)
 
 
 def _new_configuration() -> Any:

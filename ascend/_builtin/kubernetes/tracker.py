@@ -166,9 +166,7 @@ class Tracker:
         if diagnosis and diagnosis.fatal_after is not None and now - job.since >= diagnosis.fatal_after:
             self._give_up_on(job, diagnosis)
         elif now - job.created >= job.queue_timeout:
-            words = diagnosis.message if diagnosis else "the cluster says nothing about why"
-            unschedulable = diagnosis is not None and diagnosis.reason == "Unschedulable"
-            self._give_up_on(job, Diagnosis("Unschedulable" if unschedulable else "QueueTimeout", words))
+            self._give_up_on(job, diagnosis or Diagnosis("QueueTimeout", "the cluster says nothing about why"))
 
     def _give_up_on(self, job: _Job, diagnosis: Diagnosis) -> None:
         self._stop(job.name)

@@ -1,0 +1,45 @@
+"""What ``[plugins.kubernetes]`` in the configuration may say, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from ascend.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ascend.model import Profile
+
+__all__ = ["Options", "options_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of this cluster alone.
+
+    *kubeconfig* is a path or several, as in ``$KUBECONFIG``; `None` is what `kubectl` would take.
+    *unreachable_timeout* is for how many seconds nothing may be heard of the API server before all tasks of a run
+    are given up.
+    """
+
+    kubeconfig: str | None = None
+    unreachable_timeout: float = 600.0
+
+
+def options_of(profile: Profile) -> Options:
+    """Return the options of *profile*; `ConfigError` for an unknown one, and for a value that does not fit."""
+    table = profile.plugin_config.get("kubernetes", {})
+    known = {field.name for field in fields(Options)}
+    for name in table:
+        if name not in known:
+            msg = f"[plugins.kubernetes] has no setting {name!r}: there are {', '.join(sorted(known))}"
+            raise ConfigError(msg)
+    options = Options(**table)
+    timeout = options.unreachable_timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+        msg = f"unreachable_timeout in [plugins.kubernetes] must be a number of seconds above 0, not {timeout!r}"
+        raise ConfigError(msg)
+    if options.kubeconfig is not None and not isinstance(options.kubeconfig, str):
+        msg = f"kubeconfig in [plugins.kubernetes] must be a path, not {options.kubeconfig!r}"
+        raise ConfigError(msg)
+    return options
