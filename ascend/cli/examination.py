@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ascend._builtin.kubernetes.connection import Connection
+    from ascend.interfaces import Storage
     from ascend.model import Manifest, Profile
 
 __all__ = ["examine"]
@@ -191,7 +192,7 @@ class _Examination:
             return Finding("storage", "ok", text)
         storage = Plugins.load(self._profile).storage(url, self._profile)
         problems: list[AscendError] = []
-        if not in_time(lambda: _try_storage(storage, problems), _STORAGE_SECONDS):
+        if not in_time(lambda: _try_storage(storage, self._profile, problems), _STORAGE_SECONDS):
             text = f"{storage.url} has not answered within {_STORAGE_SECONDS:.0f} s"
             return Finding("storage", "failed", text, "correct storage (ASCEND_STORAGE), its endpoint or the network")
         if problems:
@@ -231,8 +232,10 @@ def _look(name: str, check: Callable[[], Finding]) -> Finding:
         return Finding(name, "failed", str(error))
 
 
-def _try_storage(storage: Any, problems: list[AscendError]) -> None:
-    key, content = f"doctor/{secrets.token_hex(8)}", b"ascend doctor"
+def _try_storage(storage: Storage, profile: Profile, problems: list[AscendError]) -> None:
+    # Below what tasks of this user write: rights are often given for a part of a bucket.
+    key = f"projects/{profile.project}/users/{profile.user}/doctor/{secrets.token_hex(8)}"
+    content = b"ascend doctor"
     try:
         storage.put(key, [content])
         try:

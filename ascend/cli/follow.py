@@ -19,7 +19,7 @@ from ascend._builtin.kubernetes.tracker import Tracker
 from ascend._builtin.kubernetes.watching import Watch
 from ascend._core.output import displayed
 from ascend._core.wire import split_output
-from ascend.cli.kubernetes import find_job, pods_of
+from ascend.cli.kubernetes import asking, find_job, pods_of
 from ascend.cli.state import receipt_of, view_job
 from ascend.errors import ClusterError
 from ascend.model import LABEL_PREFIX, JobOutput, JobStatus
@@ -63,7 +63,8 @@ def follow_job(connection: Connection, job: dict[str, Any], attempt: int | None)
             if not follower.began and _is_over(connection, name):
                 raise _nothing_yet(connection, name, attempt)
     if follower.problem:
-        raise follower.problem
+        with asking("watch pods"):
+            raise follower.problem
 
 
 class _AttemptFollower:
@@ -153,7 +154,8 @@ class RunFollower:
     def follow(self) -> None:
         """Return when all Jobs have ended, and no new one has come for a moment."""
         for watch in self._watches:
-            watch.list()
+            with asking("watch Jobs and pods"):
+                watch.list()
             threading.Thread(target=self._run, args=(watch,), daemon=True).start()
         quiet_since = monotonic()
         with _stopped(self._close):

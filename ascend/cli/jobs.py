@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from time import time
 from typing import TYPE_CHECKING
 
 import click
@@ -65,7 +64,7 @@ def list_jobs(connection: Connection, run: str | None, user: str | None, state: 
     if as_json:
         print_json([view.to_dict() for view in views])
     elif views:
-        print_table(_COLUMNS, job_rows(views, time()))
+        print_table(_COLUMNS, job_rows(views, now_of(connection)))
     else:
         click.echo(f"No such Job of ascend is in {where(connection)}.")
 
@@ -108,7 +107,10 @@ def why(connection: Connection, name: str, as_json: bool) -> None:
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="The attempt.  [default: the newest]")
 @with_connection
 def logs(connection: Connection, name: str, follow: bool, attempt: int | None) -> None:
-    """Print what a Job has written, standard output and standard error in the order they came."""
+    """Print what a Job has written until now.
+
+    Standard output and standard error come in the order in which they were written.
+    """
     job = the_job(connection, name)
     if follow:
         follow_job(connection, job, attempt)
@@ -120,9 +122,9 @@ def logs(connection: Connection, name: str, follow: bool, attempt: int | None) -
 @_jobs
 @with_connection
 def cancel(connection: Connection, names: tuple[str, ...]) -> None:
-    """Stop Jobs that wait or run; for their clients these tasks are lost.
+    """Stop Jobs that wait or run.
 
-    Jobs that have ended are left as they are.
+    For the clients that wait for them they are lost. Jobs that have ended are left as they are.
     """
 
     def stop(view: JobView) -> str | None:
@@ -216,7 +218,7 @@ def _explained(connection: Connection, name: str) -> tuple[JobView, Why]:
     events = [each for one in names for each in _events(connection, fieldSelector=f"involvedObject.name={one}")]
     refusal = failed_create(each for each in events if each["involvedObject"]["name"] == name)
     view = view_job(job, pods, refusal)
-    return view, explain_job(view, events, time())
+    return view, explain_job(view, events, now_of(connection))
 
 
 def _print_why(why: Why) -> None:

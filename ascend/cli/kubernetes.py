@@ -51,8 +51,10 @@ __all__ = [
     "with_connection",
 ]
 
-OURS = "app.kubernetes.io/managed-by=ascend"
-"""What selects all objects that ascend makes."""
+_MANAGED_BY, _RUN = "app.kubernetes.io/managed-by", f"{LABEL_PREFIX}/run"
+
+OURS = f"{_MANAGED_BY}=ascend,{_RUN}"
+"""What selects all objects of runs; what else calls itself ascend is none of our business."""
 
 _PATIENCE = 5.0
 _COMPLETION_SECONDS = 3.0
@@ -169,9 +171,9 @@ def no_such(connection: Connection, kind: str, names: Sequence[str]) -> ClusterE
 
 
 def is_ours(item: Mapping[str, Any]) -> bool:
-    """Tell whether ascend made an object."""
-    key, _, value = OURS.partition("=")
-    return bool((item["metadata"].get("labels") or {}).get(key) == value)
+    """Tell whether an object is one of a run."""
+    labels = item["metadata"].get("labels") or {}
+    return labels.get(_MANAGED_BY) == "ascend" and _RUN in labels
 
 
 def complete_jobs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -195,7 +197,7 @@ def complete_runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     return [
         CompletionItem(run, help=(item["spec"].get("holderIdentity")))
         for item in items
-        if (run := item["metadata"]["labels"][f"{LABEL_PREFIX}/run"]).startswith(incomplete)
+        if (run := item["metadata"]["labels"][_RUN]).startswith(incomplete)
     ]
 
 
@@ -230,4 +232,4 @@ def _find(connection: Connection, path: str, action: str) -> dict[str, Any] | No
 
 
 def _selector(run: str | None) -> str:
-    return OURS if run is None else f"{OURS},{LABEL_PREFIX}/run={run}"
+    return OURS if run is None else f"{OURS},{_RUN}={run}"

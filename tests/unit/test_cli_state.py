@@ -7,6 +7,7 @@ import pytest
 from ascend._builtin.kubernetes.diagnosis import Diagnosis
 from ascend._core.wire import RECEIPT, write_head
 from ascend.cli.jobs import job_rows, status_rows
+from ascend.cli.kubernetes import is_ours
 from ascend.cli.runs import run_rows
 from ascend.cli.state import ago, server_time, view_job, view_run
 
@@ -177,6 +178,13 @@ def test_the_status_tells_everything_once():
 
 def test_the_status_tells_that_the_client_has_gone():
     assert dict(status_rows(view_job(job_of(), []), None, QUEUED))["client"] == "gone: the run has been deleted"
+
+
+def test_only_what_belongs_to_a_run_is_ours():
+    assert is_ours(job_of())
+    assert not is_ours(job_of(labels={"app.kubernetes.io/managed-by": "ascend"}))
+    assert not is_ours(job_of(labels={"ascend.dev/run": "7f3a"}))
+    assert not is_ours(job_of(labels=None))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "options_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Options:
     """Settings of this cluster alone.
 
@@ -34,12 +34,11 @@ def options_of(profile: Profile) -> Options:
         if name not in known:
             msg = f"[plugins.kubernetes] has no setting {name!r}: there are {', '.join(sorted(known))}"
             raise ConfigError(msg)
-    options = Options(**table)
-    timeout = options.unreachable_timeout
+    path, timeout = table.get("kubeconfig"), table.get("unreachable_timeout", Options.unreachable_timeout)
+    if path is not None and not isinstance(path, str):
+        msg = f"kubeconfig in [plugins.kubernetes] must be a path, not {path!r}"
+        raise ConfigError(msg)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         msg = f"unreachable_timeout in [plugins.kubernetes] must be a number of seconds above 0, not {timeout!r}"
         raise ConfigError(msg)
-    if options.kubeconfig is not None and not isinstance(options.kubeconfig, str):
-        msg = f"kubeconfig in [plugins.kubernetes] must be a path, not {options.kubeconfig!r}"
-        raise ConfigError(msg)
-    return options
+    return Options(path, float(timeout))
