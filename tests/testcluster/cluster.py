@@ -66,9 +66,10 @@ def start(state: State) -> None:
     keys = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
     state.note(network=asdict(network), programs=programs, clone=str(ROOT), **keys)
     state.kubectl.symlink_to(programs["testcluster"])
-    state.audit_log.touch()
+    for log in (state.audit_log, state.log("kwok")):
+        log.touch()
     _write_certificates(state, network)
-    hand_over(state.kubeconfig, state.audit_log)
+    hand_over(state.kubeconfig, state.audit_log, state.log("kwok"))
     try:
         cgroups.create(state.name)
         lay_cable(state.name, network, processes.start_node(state))
