@@ -134,7 +134,7 @@ def write_settings(state: State, network: Network) -> None:
     folder = state.folder / "settings"
     name = registry(network)
     _write(folder / "containerd.toml", _containerd(folder, name))
-    _write(folder / "certs.d" / name / "hosts.toml", f'[host."http://{name}"]\n')
+    _write(folder / "certs.d" / name / "hosts.toml", f'server = "http://{name}"\n[host."http://{name}"]\n')
     _write(folder / "cni" / "pods.conflist", json.dumps(_pod_network(network)))
     _write(folder / "registry.json", json.dumps(_registry(state, name)))
     _write(folder / "audit.json", json.dumps(_AUDIT))
