@@ -14,7 +14,7 @@ from ascend import AscendExecutor
 from tests.testcluster import access, cluster
 from tests.testcluster.build import KWOK
 from tests.testcluster.namespaces import temporary_namespace
-from tests.testcluster.nodes import pretended_nodes
+from tests.testcluster.nodes import changed_node, pretended_nodes
 from tests.testcluster.paths import ClusterError, State
 
 # Tests do not see these: tests/conftest.py hides the settings of this machine.
@@ -48,7 +48,7 @@ def testcluster():
         else:
             yield access.own_access(State.of_this_clone())
     except ClusterError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +64,12 @@ def namespace(testcluster, tmp_path):
     """Return a namespace of the test's own that enforces ``restricted``, with a user who may do what ascend needs."""
     with temporary_namespace(testcluster, tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def change_node(own_cluster):
+    """Return what changes the node for a while: ``with change_node(labels=..., taints=..., gpus=...): ...``."""
+    return functools.partial(changed_node, own_cluster.state, own_cluster.api)
 
 
 @pytest.fixture(scope="session")

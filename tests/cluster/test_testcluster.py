@@ -13,7 +13,7 @@ import pytest
 from obstore.store import from_url
 
 from tests.testcluster.api import Api, ApiError
-from tests.testcluster.nodes import changed_node, pretended_node
+from tests.testcluster.nodes import pretended_node
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -141,7 +141,7 @@ class TestOwnCluster:
         with refused.value as answer:
             assert answer.code == HTTPStatus.UNAUTHORIZED
 
-    def test_a_pod_that_asks_for_a_gpu_waits_for_a_node_that_has_one(self, testcluster, namespace, pods, eventually):
+    def test_a_pod_that_asks_for_a_gpu_waits_for_a_node_that_has_one(self, namespace, pods, change_node, eventually):
         kind = {"node.kubernetes.io/instance-type": namespace.name}
         limits = {"limits": {"nvidia.com/gpu": "1", "cpu": "50m"}}
         pods.create("task", "print('on a GPU')", resources=limits, nodeSelector=kind)
@@ -153,7 +153,7 @@ class TestOwnCluster:
             ]
 
         assert "didn't match Pod's node affinity/selector" in eventually(reason)[0]
-        with changed_node(testcluster.api, labels=kind, gpus=2):
+        with change_node(labels=kind, gpus=2):
             pods.phase("task", "Succeeded")
 
     def test_pretended_nodes_take_pods_that_ask_for_what_they_have(self, namespace, pods, pretend):

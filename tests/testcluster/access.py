@@ -62,17 +62,16 @@ def context_access(context: str, environ: Mapping[str, str]) -> Iterator[Access]
     )
     if view.returncode:
         raise ClusterError(f"there is no context {context}: {view.stderr.strip()}")
-    proxy = subprocess.Popen([*command, "proxy", "--port=0"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert proxy.stdout
-        place = proxy.stdout.readline().rpartition(" ")[2].strip()
-        if not place:
-            raise ClusterError(f"kubectl proxy did not start for the context {context}; its own words are above")
-        api = Api(f"http://{place}", urllib3.PoolManager(maxsize=4, retries=False, timeout=60))
-        yield Access(api, json.loads(view.stdout)["clusters"][0]["cluster"], _of_tests(environ))
-    finally:
-        proxy.terminate()
-        proxy.wait()
+    with subprocess.Popen([*command, "proxy", "--port=0"], stdout=subprocess.PIPE, text=True) as proxy:
+        try:
+            assert proxy.stdout
+            place = proxy.stdout.readline().rpartition(" ")[2].strip()
+            if not place:
+                raise ClusterError(f"kubectl proxy does not start for the context {context}; see its own words above")
+            api = Api(f"http://{place}", urllib3.PoolManager(maxsize=4, retries=False, timeout=60))
+            yield Access(api, json.loads(view.stdout)["clusters"][0]["cluster"], _of_tests(environ))
+        finally:
+            proxy.terminate()
 
 
 def _of_tests(environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import boto3
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tests.testcluster import cgroups, images, parts, processes
 from tests.testcluster.api import Api
@@ -35,8 +35,16 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 def lock() -> Iterator[None]:
     """Hold the lock of everything that builds, starts and stops."""
     cache().mkdir(parents=True, exist_ok=True)
-    with FileLock(cache() / "lock"):
+    held = FileLock(cache() / "lock")
+    try:
+        held.acquire(timeout=1)
+    except Timeout:
+        report("waiting for another, which builds, starts or stops")
+        held.acquire()
+    try:
         yield
+    finally:
+        held.release()
 
 
 def prepare() -> None:
@@ -66,9 +74,11 @@ def start(state: State) -> None:
     keys = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
     state.note(network=asdict(network), programs=programs, clone=str(ROOT), **keys)
     state.kubectl.symlink_to(programs["testcluster"])
-    state.audit_log.touch()
+    shared = (state.audit_log, state.log("kwok"), state.node_lock)
+    for path in shared:
+        path.touch()
     _write_certificates(state, network)
-    hand_over(state.kubeconfig, state.audit_log)
+    hand_over(state.kubeconfig, *shared)
     try:
         cgroups.create(state.name)
         lay_cable(state.name, network, processes.start_node(state))

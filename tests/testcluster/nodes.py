@@ -6,11 +6,13 @@ import contextlib
 import subprocess
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from tests.testcluster.api import Api, ApiError, Object
 from tests.testcluster.parts import NODE, is_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.testcluster.paths import State
@@ -21,30 +23,35 @@ _GPU = "nvidia.com/gpu"
 
 @contextlib.contextmanager
 def changed_node(
-    api: Api, *, labels: dict[str, str] | None = None, taints: list[Object] | None = None, gpus: int | None = None
+    state: State,
+    api: Api,
+    *,
+    labels: dict[str, str] | None = None,
+    taints: list[Object] | None = None,
+    gpus: int | None = None,
 ) -> Iterator[Object]:
-    """Give the node labels, taints and GPUs, and take them away afterwards; all tests that run then see them."""
+    """Give the node labels, taints and GPUs for a while: one test after the other, but all that run then see them."""
     labels = labels or {}
-    before = api.get("nodes", NODE)
-    if gpus is not None:
-        _advertise(api, str(gpus))
-    try:
-        patch: Object = {"metadata": {"labels": labels}}
-        if taints is not None:
-            patch["spec"] = {"taints": taints}
-        yield api.patch("nodes", NODE, patch)
-    finally:
-        had = before["metadata"]["labels"]
-        undone: Object = {"metadata": {"labels": {name: had.get(name) for name in labels}}}
-        if taints is not None:
-            undone["spec"] = {"taints": before["spec"].get("taints")}
-        api.patch("nodes", NODE, undone)
-        if gpus is not None:
-            _advertise(api, before["status"]["capacity"].get(_GPU))
+    with FileLock(state.node_lock):
+        before = api.get("nodes", NODE)
+        had = {name: before["metadata"]["labels"].get(name) for name in labels}
+        try:
+            if gpus is not None:
+                _advertise(api, str(gpus))
+            yield _patch(api, labels, taints)
+        finally:
+            _patch(api, had, None if taints is None else before["spec"].get("taints", []))
+            if gpus is not None:
+                _advertise(api, before["status"]["capacity"].get(_GPU))
+
+
+def _patch(api: Api, labels: Mapping[str, str | None], taints: list[Object] | None) -> Object:
+    spec = {} if taints is None else {"taints": taints}
+    return api.patch("nodes", NODE, {"metadata": {"labels": labels}, "spec": spec})
 
 
 def _advertise(api: Api, count: str | None) -> None:
-    # The kubelet takes the capacity over into what can be allocated, but only with its next report.
+    # The kubelet would take the capacity over into what can be allocated, but only with its next report.
     amounts = {"capacity": {_GPU: count}, "allocatable": {_GPU: count}}
     api.patch("nodes", NODE, {"status": amounts}, part="status")
 

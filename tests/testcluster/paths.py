@@ -77,6 +77,11 @@ class State:
         """The requests of users, one JSON object a line."""
         return self.folder / "log" / "audit.jsonl"
 
+    @property
+    def node_lock(self) -> Path:
+        """The lock of those who change the node."""
+        return self.folder / "node.lock"
+
     def log(self, part: str) -> Path:
         """Return the log file of *part*."""
         return self.folder / "log" / f"{part}.log"
