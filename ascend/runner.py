@@ -87,6 +87,8 @@ def _prepare_process() -> None:
     import faulthandler  # noqa: PLC0415 - here and below: what a task does not need it does not pay for
 
     faulthandler.enable()
+    # A container's streams are read separately, and their lines would come in any order.
+    os.dup2(1, 2)
     for stream in (sys.stdout, sys.stderr):
         # Whole lines, as soon as they are written, and both streams in one order.
         stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ascend._core.manifest import default_image
 from ascend.interfaces import Cluster
 from ascend.model import JobOutput, JobStatus
 from ascend.testing._samples import sample_job, sample_task
@@ -24,7 +25,7 @@ _FOR_EVER = "import threading; print('begun', flush=True); threading.Event().wai
 class ClusterContract:
     """What every cluster promises. Override ``cluster``, and *patience* where a pod takes longer to start.
 
-    Its Jobs need an image with this minor version of Python, by default the stock one.
+    Its Jobs need an image with this minor version of Python, by default the stock one; ``image`` names another.
     """
 
     patience: float = 60.0
@@ -36,9 +37,14 @@ class ClusterContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def opened(self, cluster: Cluster) -> Iterator[_Opened]:
+    def image(self) -> str:
+        """Return the image of the Jobs."""
+        return default_image()
+
+    @pytest.fixture
+    def opened(self, cluster: Cluster, image: str) -> Iterator[_Opened]:
         """Yield the cluster, open and watched; it is closed after the test."""
-        opened = _Opened(cluster, self.patience)
+        opened = _Opened(cluster, self.patience, image)
         yield opened
         cluster.close()
         opened.join()
@@ -92,9 +98,10 @@ class ClusterContract:
         assert opened.final("receipt").receipt == b"a receipt"
 
     def test_output_comes_whole_in_order_and_before_the_last_status(self, opened: _Opened) -> None:
-        """Standard output and standard error, and a last line without an end."""
+        """Standard output and standard error, which the runner makes one, and a last line without an end."""
         code = (
-            "import sys\n"
+            "import os, sys\n"
+            "os.dup2(1, 2)\n"
             "for number in range(500):\n"
             "    print(f'line {number}', file=(sys.stdout, sys.stderr)[number % 2], flush=True)\n"
             "print('the end', end='')"
@@ -154,9 +161,10 @@ class ClusterContract:
 class _Opened:
     """An open cluster and all events of its Jobs so far."""
 
-    def __init__(self, cluster: Cluster, patience: float) -> None:
+    def __init__(self, cluster: Cluster, patience: float, image: str) -> None:
         self.cluster = cluster
         self._patience = patience
+        self._image = image
         cluster.open(_RUN_ID)
         self._runner = cluster.place("runner.zip", _RUNNER)
         self._events: list[JobStatus | JobOutput] = []
@@ -165,7 +173,8 @@ class _Opened:
         self._watching.start()
 
     def create(self, name: str, code: str = "pass", *, retries: int = 0) -> None:
-        self.cluster.create_job(sample_job(sample_task(name, retries=retries), code=code, runner=self._runner))
+        task = sample_task(name, retries=retries)
+        self.cluster.create_job(sample_job(task, code=code, runner=self._runner, image=self._image))
 
     def events(self, name: str) -> list[JobStatus | JobOutput]:
         with self._changed:

@@ -27,11 +27,11 @@ def sample_task(name: str = "sample", **needs: object) -> Task:
 _SAMPLE_RUNNER = PlacedFile("/ascend/runner.zip")
 
 
-def sample_job(task: Task, *, code: str = "pass", runner: PlacedFile = _SAMPLE_RUNNER) -> Manifest:
+def sample_job(task: Task, *, code: str = "pass", runner: PlacedFile = _SAMPLE_RUNNER, image: str = "") -> Manifest:
     """Return the Job that the engine makes of *task*; its container runs the Python *code* in place of a call.
 
     The code finds *runner* as ``sys.argv[1]``.
     """
-    manifest = job_manifest(task, image=default_image(), delivery=Delivery(runner, {}))
+    manifest = job_manifest(task, image=image or default_image(), delivery=Delivery(runner, {}))
     manifest["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", code, runner.path]
     return manifest

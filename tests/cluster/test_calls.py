@@ -14,7 +14,6 @@ import pytest
 
 from ascend import AscendExecutor, Secret, Volume, as_completed
 from ascend.errors import ConfigError, OutcomeLoadError, SerializationError, TaskKilledError
-from tests.testcluster.nodes import changed_node
 
 MEGABYTE = 1_000_000
 
@@ -145,7 +144,7 @@ def test_pods_hold_no_credentials_of_the_bucket(make_executor, bucket, kubernete
     assert kubernetes.environ["AWS_SECRET_ACCESS_KEY"] not in jobs
 
 
-def test_a_call_that_was_changed_in_the_bucket_is_refused_by_the_pod(make_executor, bucket, eventually, kubernetes):
+def test_a_call_that_was_changed_in_the_bucket_is_refused_by_the_pod(make_executor, bucket, eventually, change_node):
     from ascend._core.plugins.asking import Plugins
     from ascend.errors import CallLoadError
 
@@ -158,7 +157,7 @@ def test_a_call_that_was_changed_in_the_bucket_is_refused_by_the_pod(make_execut
     content[-1] ^= 1
     storage.put(key, [content])
     labels = {"node.kubernetes.io/instance-type": "changed-later"}
-    with changed_node(kubernetes.admin, labels=labels), pytest.raises(CallLoadError, match="digest"):
+    with change_node(labels=labels), pytest.raises(CallLoadError, match="digest"):
         future.result()
 
 
@@ -275,13 +274,13 @@ def test_what_a_task_needs_is_what_its_pod_has(make_executor, kubernetes):
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "100m", "memory": "96Mi"}
 
 
-def test_a_gpu_of_a_tainted_node_is_had_where_it_is(make_executor, own_cluster, eventually):
+def test_a_gpu_of_a_tainted_node_is_had_where_it_is(make_executor, change_node, eventually):
     executor = make_executor(gpus=1, node_type="gpu-node", queue_timeout=120)
     future = executor.submit(double, 1)
     eventually(lambda: "node" in future.explain() and "didn't match" in future.explain(), "the scheduler's words")
     taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
     labels = {"node.kubernetes.io/instance-type": "gpu-node"}
-    with changed_node(own_cluster.api, labels=labels, taints=[taint], gpus=1):
+    with change_node(labels=labels, taints=[taint], gpus=1):
         assert future.result() == 2
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.testcluster.api import Api
 from tests.testcluster.network import UPLINK, Network, connect_node, run
-from tests.testcluster.parts import Part, after_api, before_api, write_settings
+from tests.testcluster.parts import API_SERVER, Part, after_api, before_api, write_settings
 from tests.testcluster.paths import State
 
 # The usual places of containerd, the kubelet and the network plugins are the cluster's own here: two clusters, or one
@@ -31,7 +31,10 @@ _PATIENCE = 30.0
 
 
 def main() -> None:
-    """Start all parts, and end with the first that ends: nothing runs half."""
+    """Start all parts, and end with the first that ends: nothing runs half.
+
+    Only an API server that a signal ends is started again: that is how tests restart it.
+    """
     state = State(Path(sys.argv[1]))
     facts = state.facts()
     network = Network(**facts["network"])
@@ -46,11 +49,11 @@ def main() -> None:
     running = {_start(state, part): part for part in before_api(state, network)}
     api = Api.of_kubeconfig(state.kubeconfig)
     while not api.ready():
-        _reap(running, os.WNOHANG)
+        _reap(state, running, os.WNOHANG)
         time.sleep(0.05)
     running |= {_start(state, part): part for part in after_api(state, network)}
     while True:
-        _reap(running, 0)
+        _reap(state, running, 0)
 
 
 def _start(state: State, part: Part) -> int:
@@ -60,11 +63,15 @@ def _start(state: State, part: Part) -> int:
     return process.pid
 
 
-def _reap(running: dict[int, Part], flags: int) -> None:
+def _reap(state: State, running: dict[int, Part], flags: int) -> None:
     """Take in a process that ended; processes of pods whose parents ended come here too."""
     pid, status = os.waitpid(-1, flags)
-    if pid in running:
-        sys.exit(f"{running[pid].name} ended with status {os.waitstatus_to_exitcode(status)}; its log says why")
+    if pid not in running:
+        return
+    part = running.pop(pid)
+    if part.name != API_SERVER or not os.WIFSIGNALED(status):
+        sys.exit(f"{part.name} ended with status {os.waitstatus_to_exitcode(status)}; its log says why")
+    running[_start(state, part)] = part
 
 
 def _wait_for(path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from tests.testcluster.api import Api, ApiError, Object
-from tests.testcluster.parts import NODE, is_ready
+from tests.testcluster.parts import API_SERVER, NODE, is_ready
+from tests.testcluster.paths import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.testcluster.paths import State
 
@@ -86,3 +89,15 @@ def pretended_node(name: str, *, labels: dict[str, str], capacity: dict[str, str
         "spec": {"taints": [{"key": "pretended", "value": "true", "effect": "NoSchedule"}]},
         "status": {"capacity": amounts, "allocatable": amounts},
     }
+
+
+def restart_api_server(state: State) -> None:
+    """Kill the API server, as a node that fails does; the node starts it again."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        # Processes end while one looks.
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode().split("\0")
+            if API_SERVER in words[1:2] and any(str(state.folder) in word for word in words):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+                return
+    raise ClusterError(f"no API server of {state.folder} runs here")

@@ -13,6 +13,7 @@ from tests.testcluster.packages import network_plugins
 if TYPE_CHECKING:
     from tests.testcluster.paths import State
 
+API_SERVER = "kube-apiserver"
 NODE = "node-1"
 API_PORT, REGISTRY_PORT, STORAGE_PORT = 6443, 5000, 9000
 SERVICES = "10.91.0.0/16"
@@ -80,7 +81,7 @@ def before_api(state: State, network: Network) -> list[Part]:
         Part("containerd", ["containerd", "--config", str(settings / "containerd.toml")]),
         Part("registry", ["docker-registry", "serve", str(settings / "registry.json")]),
         Part("minio", minio, {**secrets, "MINIO_REGION": "us-east-1", "MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}),
-        Part("kube-apiserver", [facts["programs"]["testcluster"], "kube-apiserver", *_api_server(state, network)]),
+        Part(API_SERVER, [facts["programs"]["testcluster"], "kube-apiserver", *_api_server(state, network)]),
     ]
 
 
