@@ -24,17 +24,6 @@ define say
 @printf '\n== %s ==\n' '$(1)'
 endef
 
-# Starts the test cluster, runs the checks $(1) beside its start and the checks $(2) on it, and stops it: unless it ran
-# before, or the tests use another. If it cannot be had, the tests on it say why.
-define with_cluster
-@if $(TESTCLUSTER) running || test -n "$${ASCEND_TEST_CONTEXT:-}"; then stop=:; else stop='$(TESTCLUSTER) down'; fi; \
-  up=; trap 'test -z "$$up" || { kill "$$up" 2>/dev/null && wait "$$up" || :; }; $$stop' EXIT; \
-  if test "$$stop" != :; then $(TESTCLUSTER) up >/dev/null & up=$$!; fi; \
-  $(if $(1),$(MAKE) $(1);) \
-  test -z "$$up" || wait "$$up" || :; up=; \
-  $(MAKE) $(2)
-endef
-
 .PHONY: help
 help: ## Say what there is
 	@echo 'Two commands matter:'
@@ -59,9 +48,12 @@ demo: ## Run real work through the local cluster
 test: environments ## Check everything: format, lint, types, contracts, tests on every Python and on a cluster
 	@$(MAKE) run-test
 
+# The cluster starts beside the other checks.
 .PHONY: run-test
 run-test:
-	$(call with_cluster,check-format check-lint check-types check-imports check-tests check-conformance check-soak,run-cluster-tests)
+	@$(TESTCLUSTER) around \
+	  '$(MAKE) check-format check-lint check-types check-imports check-tests check-conformance check-soak' \
+	  '$(MAKE) run-cluster-tests'
 
 .PHONY: check-format check-lint check-types check-imports check-tests check-conformance check-soak
 check-format:
@@ -109,12 +101,12 @@ check-cluster: environments ## Run the tests on a cluster only
 
 .PHONY: run-check-cluster
 run-check-cluster:
-	$(call with_cluster,,run-cluster-tests)
+	@$(TESTCLUSTER) around '$(MAKE) run-cluster-tests'
 
 .PHONY: run-cluster-tests
 run-cluster-tests:
 	$(call say,tests on a Kubernetes cluster)
-	@$(BIN)/$(PYTEST) tests/cluster
+	@$(BIN)/$(PYTEST) -o faulthandler_timeout=280 tests/cluster
 
 .PHONY: cluster
 cluster: ## Start or join a Kubernetes of our own: eval "$(make -s cluster)"

@@ -33,6 +33,7 @@ def pods(namespace):
                 "capabilities": {"drop": ["ALL"]},
             },
             "resources": spec.pop("resources", {"requests": {"cpu": "50m"}}),
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         }
         spec = {
             "restartPolicy": "Never",
@@ -43,6 +44,7 @@ def pods(namespace):
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
             **spec,
         }
         return namespace.admin.create("pods", {"metadata": {"name": name}, "spec": spec}, namespace.name)
@@ -72,13 +74,27 @@ def test_a_pod_that_may_be_root_is_refused(namespace):
         namespace.admin.create("pods", pod, namespace.name)
 
 
-def test_a_pod_finds_other_machines_by_name_and_trusts_this_machines_authorities(pods):
+def test_a_pod_has_the_whole_standard_library_and_this_machines_authorities(pods):
     code = """if True:
-        import ssl
+        import bz2, ctypes, lzma, readline, sqlite3, ssl, uuid, zlib
         print(len(ssl.create_default_context().get_ca_certs()) > 0)
-        import pip, sqlite3, ctypes, zlib, lzma, bz2
     """
     assert pods.run(code) == ("Succeeded", "True\n")
+
+
+@pytest.mark.network
+def test_a_pod_installs_packages_from_where_this_machine_does(pods):
+    code = """if True:
+        import subprocess, sys
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--target", "/tmp/here", "six"]
+        subprocess.run(install, check=True)
+        sys.path.append("/tmp/here")
+        import six
+        print(six.__name__)
+    """
+    phase, output = pods.run(code)
+    assert phase == "Succeeded", output
+    assert output.endswith("six\n")
 
 
 def test_a_pod_reads_the_bucket_by_a_signed_address(namespace, pods, monkeypatch):

@@ -11,9 +11,9 @@ import sys
 from typing import NoReturn
 
 from tests.testcluster import cluster
+from tests.testcluster.around import around
 from tests.testcluster.packages import may_sudo
 from tests.testcluster.paths import ClusterError, State
-from tests.testcluster.processes import process
 
 
 def main() -> None:
@@ -22,7 +22,10 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start or join the cluster of this clone, and print what a shell needs")
     commands.add_parser("down", help="stop it, with those of earlier contents of this clone")
-    commands.add_parser("running", help="end with status 0 if it runs")
+    within = commands.add_parser(
+        "around", help="run commands, the last of them on the cluster, and stop it if it was not there"
+    )
+    within.add_argument("commands", nargs="+", metavar="COMMAND")
     image = commands.add_parser("image", help="make an image in its registry and print the reference")
     image.add_argument("name", choices=["science"])
     image.add_argument("--python", default="3.13", metavar="VERSION")
@@ -39,8 +42,8 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace, state: State) -> None:
-    if arguments.command == "running":
-        sys.exit(0 if process(state) else 1)
+    if arguments.command == "around":
+        sys.exit(around(arguments.commands))
     with cluster.lock():
         if arguments.command == "image":
             print(cluster.image(state, arguments.name, arguments.python))

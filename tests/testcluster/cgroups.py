@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _TOP = Path("/sys/fs/cgroup")
+_USED = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 
 
 def create(name: str) -> None:
@@ -16,7 +17,7 @@ def create(name: str) -> None:
             for file in ("cpuset.cpus", "cpuset.mems"):
                 (group / file).write_text((hierarchy / file).read_text())
         if (group / "cgroup.controllers").exists():
-            for controller in (hierarchy / "cgroup.controllers").read_text().split():
+            for controller in _USED & set((hierarchy / "cgroup.controllers").read_text().split()):
                 for parent in (hierarchy, group):
                     (parent / "cgroup.subtree_control").write_text(f"+{controller}")
 

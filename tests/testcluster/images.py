@@ -73,8 +73,8 @@ def _base(version: str, python: str) -> oci.Layer:
         rootfs.make_root(python, version, root)
         packages = rootfs.packages_of(python, root)
         _install(python, packages, ("pip",))
-        (packages / "bin").rename(packages.parent / "unused-bin")
-        shutil.rmtree(packages.parent / "unused-bin")
+        # It starts pip by a path of this machine; python -m pip does not.
+        shutil.rmtree(packages / "bin")
 
     return _cached(key, make)
 

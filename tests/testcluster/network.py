@@ -14,10 +14,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testcluster.paths import ClusterError
+from tests.testcluster.paths import NAME_PREFIX, ClusterError
 
 _CANDIDATES = tuple(ipaddress.IPv4Network("10.90.0.0/16").subnets(new_prefix=22))
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+_WAS_OFF = Path("/run/ascend-testcluster-forwarding-was-off")
 UPLINK = "uplink"
 BRIDGE = "pods"
 _ADDRESS = "02:00:00:00:00:01"
@@ -66,7 +67,9 @@ def lay_cable(name: str, network: Network, pid: int) -> None:
     run(f"ip link add {name} mtu {mtu} type veth peer name {UPLINK} mtu {mtu} netns {pid}")
     run(f"ip address add {network.with_length(network.machine)} dev {name}")
     run(f"ip link set {name} up")
-    _FORWARDING.write_text("1")
+    if _FORWARDING.read_text().strip() == "0":
+        _WAS_OFF.touch()
+        _FORWARDING.write_text("1")
     for rule in _rules(name, network.subnet):
         run(f"iptables --wait {rule.format(action='--insert')}")
 
@@ -89,6 +92,9 @@ def cut_cable(name: str) -> None:
         for line in output(f"iptables --wait --table {table} --list-rules").splitlines():
             if f"--comment {name} " in line:
                 run(f"iptables --wait --table {table} {line.replace('-A', '-D', 1)}")
+    if _WAS_OFF.exists() and not any(link["ifname"].startswith(NAME_PREFIX) for link in _links()):
+        _FORWARDING.write_text("0")
+        _WAS_OFF.unlink()
 
 
 def _rules(name: str, subnet: str) -> list[str]:
@@ -104,11 +110,15 @@ def _routes() -> list[dict[str, str]]:
     return list(json.loads(output("ip -json -4 route show table all type unicast")))
 
 
+def _links() -> list[dict[str, str]]:
+    return list(json.loads(output("ip -json link show")))
+
+
 def _mtu() -> int:
     """Return the smallest of the ways out, so that no packet of a pod is too large for it."""
     ways = {route["dev"] for route in _routes() if route["dst"] == "default"}
-    links = {link["ifname"]: link["mtu"] for link in json.loads(output("ip -json link show"))}
-    return min(itertools.chain((links[way] for way in ways), (1500,)))
+    links = (int(link["mtu"]) for link in _links() if link["ifname"] in ways)
+    return min(itertools.chain(links, (1500,)))
 
 
 def run(command: str) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.testcluster.paths import HERE, ClusterError
@@ -26,6 +27,10 @@ NETWORK_PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
 
 def ensure_packages() -> None:
     """Install what is missing, as root or with sudo."""
+    if sys.platform != "linux":
+        raise ClusterError(
+            "the test cluster needs Linux; elsewhere, name the context of another in ASCEND_TEST_CONTEXT"
+        )
     missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
     if not network_plugins():
         missing.add("containernetworking-plugins")

@@ -11,6 +11,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+NAME_PREFIX = "ascend-"
 STATE_VARIABLE = "TESTCLUSTER_STATE"
 """Names a folder for a cluster of one's own, beside the one that all clones of the same content share."""
 
@@ -60,7 +61,7 @@ class State:
     @property
     def name(self) -> str:
         """A name that is this cluster's alone, short enough for a network interface."""
-        return f"asc{digest_of(str(self.folder))[:8]}"
+        return f"{NAME_PREFIX}{digest_of(str(self.folder))[:8]}"
 
     @property
     def kubeconfig(self) -> Path:

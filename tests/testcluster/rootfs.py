@@ -37,12 +37,12 @@ _WHEELS_NEED = (
 _QUESTION = """
 import json, sys, sysconfig
 paths = {key: sysconfig.get_path(key) for key in ("stdlib", "purelib")}
-print(json.dumps({"executable": sys.executable, "prefix": sys.base_prefix, **paths}))
+print(json.dumps({"executable": sys.executable, "prefix": sys.base_prefix, "version": sys.version, **paths}))
 """
 
 
 def describe(python: str) -> dict[str, str]:
-    """Return where *python* has what."""
+    """Return which Python *python* is, and where it has what."""
     return dict(json.loads(_output([python, "-c", _QUESTION])))
 
 
