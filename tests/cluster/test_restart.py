@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ascend import AscendExecutor
+from tests.cluster.test_calls import double
+from tests.cluster.test_logs import count, expected
+from tests.testcluster import cluster
+from tests.testcluster.nodes import api_server
 from tests.testcluster.paths import ROOT, STATE_VARIABLE, State
 from tests.testcluster.processes import process
 
@@ -54,6 +59,25 @@ def test_a_cluster_that_was_killed_starts_cleanly_and_leaves_nothing(second, eve
     run("down")
     run("down")
     assert left(state) == []
+
+
+@pytest.mark.timeout(300, func_only=True)
+def test_calls_and_their_lines_survive_a_restart_of_the_api_server(second, eventually, monkeypatch):
+    state, _, run = second
+    run("up")
+    for name, value in cluster.exports(state).items():
+        if name != "ASCEND_STORAGE":
+            monkeypatch.setenv(name, value)
+    with AscendExecutor(progress=False) as executor:
+        running = executor.submit(count, 60, 0.2)
+        eventually(running.running, "the pod")
+        before = api_server(state)
+        kill(before)
+        submitted_meanwhile = executor.submit(double, 21)
+        assert running.result(timeout=120) == 60
+        assert submitted_meanwhile.result(timeout=120) == 42
+        assert list(running.logs()) == expected(60)
+        assert api_server(state) != before
 
 
 def secret(exports):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,13 +89,12 @@ def pretended_node(name: str, *, labels: dict[str, str], capacity: dict[str, str
     }
 
 
-def restart_api_server(state: State) -> None:
-    """Kill the API server, as a node that fails does; the node starts it again."""
+def api_server(state: State) -> int:
+    """Return the process of the API server; when a signal ends it, the node starts it again."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         # Processes end while one looks.
         with contextlib.suppress(OSError):
             words = path.read_bytes().decode().split("\0")
             if API_SERVER in words[1:2] and any(str(state.folder) in word for word in words):
-                os.kill(int(path.parent.name), signal.SIGKILL)
-                return
+                return int(path.parent.name)
     raise ClusterError(f"no API server of {state.folder} runs here")
