@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ascend.interfaces import Serializer
     from ascend.model import Task
 
-__all__ = ["Call", "PackedCall", "job_prefix", "pack_call", "pickle_call", "source_key"]
+__all__ = ["Call", "PackedCall", "job_prefix", "log_key", "pack_call", "pickle_call", "source_key"]
 
 
 class Call(NamedTuple):
@@ -37,6 +37,11 @@ class PackedCall(NamedTuple):
 def job_prefix(task: Task) -> str:
     """Return the key below which everything of one task lies."""
     return f"projects/{task.project}/users/{task.user}/jobs/{task.job_name}"
+
+
+def log_key(project: str, user: str, job_name: str) -> str:
+    """Return the key of what a failed task has written; nothing else of it is kept."""
+    return f"projects/{project}/users/{user}/jobs/{job_name}/log"
 
 
 def source_key(task: Task, digest: str) -> str:

@@ -6,7 +6,7 @@ import threading
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ascend._core.bundle import job_prefix, pack_call, source_key
+from ascend._core.bundle import job_prefix, log_key, pack_call, source_key
 from ascend._core.manifest import Delivery, default_image, image_of, job_manifest
 from ascend._core.manifest_patch import patched
 from ascend._core.runner_archive import runner_archive
@@ -93,10 +93,18 @@ class Dispatcher:
         manifest = patched(manifest, task.needs.job_patch or {})
         self._create(entry, manifest, about_to_create)
 
-    def clean_up(self, entry: Entry) -> None:
-        """Remove what storage holds for a task that has ended."""
-        if entry.stored and (storage := self.storage) is not None:
-            storage.delete(job_prefix(entry.task))
+    def clean_up(self, entry: Entry, *, failed: bool) -> None:
+        """Remove what storage holds for a task that has ended; what one that failed has written is kept there."""
+        storage = self.storage
+        if storage is None:
+            return
+        task = entry.task
+        # One that died may have died while it stored its outcome.
+        if entry.stored or failed:
+            storage.delete(job_prefix(task))
+        # The cluster's own storage goes with the run, as the lines in memory do.
+        if failed and self._profile.storage is not None and (lines := entry.output.tail(None)):
+            storage.put(log_key(task.project, task.user, task.job_name), ["\n".join(lines).encode()])
 
     def fetch_outcome(self, entry: Entry) -> memoryview:
         """Return the outcome that the runner put into storage."""

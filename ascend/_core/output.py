@@ -60,9 +60,11 @@ class Output:
         """End in a forked child, where a lock may belong to a thread of the parent."""
         self._ended = True
 
-    def tail(self, count: int) -> tuple[str, ...]:
+    def tail(self, count: int | None) -> tuple[str, ...]:
+        """Return the last *count* lines, or all that are kept."""
         with _arrived:
-            return tuple(self._lines or ())[-count:]
+            lines = tuple(self._lines or ())
+        return lines if count is None else lines[-count:]
 
     def read(self, *, follow: bool) -> Iterator[str]:
         """Yield the lines that are kept; with *follow* also those to come, until the task has ended."""

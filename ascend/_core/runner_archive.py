@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["runner_archive"]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# An executor inside a task needs ascend itself there, with all that it depends on.
-_STAYS_HERE = ("cli", "testing", "_builtin", "__main__.py")
+_STAYS_HERE = ("cli", "testing", "__main__.py")
 _STARTS_EVERY_TASK = (
     "ascend",
     "ascend._core",

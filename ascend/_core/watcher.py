@@ -189,7 +189,7 @@ class Watcher:
             return
         entry.future.ran(outcome.times)
         try:
-            self._finish(entry)
+            self._finish(entry, failed=outcome.exception is not None)
         finally:
             entry.future.settle(outcome.value, outcome.exception)
 
@@ -200,14 +200,14 @@ class Watcher:
 
     def _settle_with(self, entry: Entry, exc: BaseException) -> None:
         try:
-            self._finish(entry)
+            self._finish(entry, failed=True)
         finally:
             entry.future.settle(None, exc)
 
-    def _finish(self, entry: Entry) -> None:
+    def _finish(self, entry: Entry, *, failed: bool) -> None:
         """Free what the task occupied, before its future's callbacks may do whatever they like."""
         try:
-            self._dispatcher.clean_up(entry)
+            self._dispatcher.clean_up(entry, failed=failed)
         except Exception:  # the answer is there: that its remains are too is no reason to lose it
             _logger.exception("what storage holds for task %s was not removed", entry.task.id)
         self._ended(entry)

@@ -10,6 +10,7 @@ import click
 from ascend._builtin.kubernetes.diagnosis import failed_create
 from ascend._builtin.kubernetes.features import JOBS
 from ascend.cli.follow import follow_job, print_attempt
+from ascend.cli.kept import kept_log
 from ascend.cli.kubernetes import (
     asking,
     complete_jobs,
@@ -109,9 +110,16 @@ def why(connection: Connection, name: str, as_json: bool) -> None:
 def logs(connection: Connection, name: str, follow: bool, attempt: int | None) -> None:
     """Print what a Job has written until now.
 
-    Standard output and standard error come in the order in which they were written.
+    Standard output and standard error come in the order in which they were written. Of a task that has failed they
+    are also there when its Job is gone, if it had a storage.
     """
-    job = the_job(connection, name)
+    job = find_job(connection, name)
+    if job is None:
+        kept = kept_log(click.get_current_context().obj, name)
+        if kept is None:
+            raise no_such(connection, "Job", [name])
+        click.echo(kept)
+        return
     if follow:
         follow_job(connection, job, attempt)
     else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 
 from ascend import AscendExecutor
@@ -97,3 +100,24 @@ def test_the_timeline_says_where_the_time_went(executor):
     assert future.timeline["run"].seconds >= 1
     assert future.timeline["start"].seconds > 0
     assert abs(future.timeline["queue"].started - time.time()) < 120
+
+
+def test_the_output_of_a_task_that_failed_is_kept_in_its_storage(make_executor, bucket, kubernetes):
+    @by_value
+    def fail(words):
+        print(words)
+        raise ValueError(words)
+
+    executor = make_executor(storage=bucket, project="kept", user="ada")
+    failing, fine = executor.submit(fail, "the last words"), executor.submit(count, 3)
+    assert type(failing.exception()) is ValueError
+    assert fine.result() == 3
+    executor.shutdown()
+    environ = {**os.environ, "ASCEND_STORAGE": bucket, "ASCEND_PROJECT": "kept", "ASCEND_USER": "ada"}
+    shown = {}
+    for future in (failing, fine):
+        command = [sys.executable, "-m", "ascend", "jobs", "logs", f"asc-{future.task_id}"]
+        result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        shown[future] = result.stdout if result.returncode == 0 else result.stderr
+    assert shown[failing] == "the last words\n"
+    assert "there is no Job" in shown[fine]

@@ -375,6 +375,24 @@ def test_what_lies_in_storage_lies_below_project_user_and_job(make_executor, tmp
     assert not [path for path in storage.rglob("jobs/*/*") if path.is_file()]
 
 
+def test_of_a_task_that_failed_what_it_wrote_stays_in_storage_and_nothing_else(make_executor, tmp_path):
+    storage = tmp_path / "storage"
+    executor = make_executor(storage=storage.as_uri(), project="weather", user="ada")
+
+    def fail(data):
+        print("first")
+        print("last")
+        raise ValueError(len(data))
+
+    failing, silent = executor.submit(fail, bytes(200_000)), executor.submit(divmod, 1, 0)
+    assert type(failing.exception()) is ValueError
+    assert type(silent.exception()) is ZeroDivisionError
+    (log,) = [path for path in storage.rglob("jobs/*/*") if path.is_file()]
+    name = f"projects/weather/users/ada/jobs/asc-{failing.task_id}/log"
+    assert log.relative_to(storage).as_posix() == name
+    assert log.read_text() == "first\nlast"
+
+
 def test_storage_is_empty_after_a_large_answer_and_after_a_crash(make_executor, tmp_path):
     storage = tmp_path / "storage"
     executor = make_executor(storage=storage.as_uri())
