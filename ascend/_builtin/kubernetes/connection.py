@@ -242,19 +242,26 @@ class Connection:
 
 
 class Stream:
-    """A response that goes on: its lines as they come, until the server or another thread ends it."""
+    """A response that goes on: its lines as they come, until the server or another thread ends it.
+
+    *rest* is what came after the last whole line, known at the end.
+    """
+
+    rest = b""
 
     def __init__(self, response: BaseHTTPResponse) -> None:
         self._response = response
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield whole lines without their ends; `OSError` if the connection breaks off, or nothing comes in time."""
+        """Yield lines without their ends; `OSError` if the connection breaks off, or nothing comes in time."""
         for lines in self.batches():
             yield from lines
+        if self.rest:
+            yield self.rest
 
     def batches(self) -> Iterator[list[bytes]]:
-        """Yield the lines that came together."""
+        """Yield the whole lines that came together."""
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         rest = b""
@@ -272,8 +279,8 @@ class Stream:
                 raise OSError(str(exc)) from exc
         finally:
             self._response.close()
-        if rest and not self._closed:
-            yield [rest]
+        if not self._closed:
+            self.rest = rest
 
     def close(self) -> None:
         """End the stream, from whatever thread."""
