@@ -7,7 +7,9 @@ Only what is the same in versions 35 to 37 of that client is used: its `Configur
 from __future__ import annotations
 
 import json
+import ssl
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -144,12 +146,13 @@ class Connection:
 
         A Job whose creation is repeated exists already, and its name tells that it is ours.
         """
-        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential  # noqa: PLC0415
+        from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential  # noqa: PLC0415
 
         waits = wait_random_exponential(multiplier=0.1, max=10)
         retrying = Retrying(
             retry=retry_if_exception(_is_passing),
-            stop=stop_after_delay(self.patience),
+            # A server may ask for an hour: who cannot wait for it hears so at once.
+            stop=stop_before_delay(self.patience),
             wait=lambda state: max(waits(state), _retry_after(state.outcome.exception() if state.outcome else None)),
             reraise=True,
         )
@@ -165,15 +168,27 @@ class Connection:
             self._renew(clients)
             response = self._send(self._clients, request)
         if not _OK <= response.status < _REDIRECTED:
-            raise ApiError.of(response.status, response.data, response.headers, self.place)
+            raise ApiError.of(response.status, self._body(response), response.headers, self.place)
         return response
 
+    def _body(self, response: BaseHTTPResponse) -> bytes:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - here and below: only who talks to a cluster needs it
+
+        try:
+            return response.data
+        except (HTTPError, OSError) as exc:
+            raise self._unreachable(exc) from exc
+
+    def _unreachable(self, exc: Exception) -> ClusterUnreachableError:
+        return ClusterUnreachableError(f"the API server at {self.place.server} cannot be reached: {exc}")
+
     def _send(self, clients: tuple[Any, ...], request: _Request) -> BaseHTTPResponse:
-        from urllib3 import Timeout  # noqa: PLC0415 - here and below: only who talks to a cluster needs it
+        from urllib3 import Timeout  # noqa: PLC0415
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         client = clients[request.use]
-        headers = {"Accept": "application/json", "User-Agent": f"ascend/{__version__}", **_authorization(client)}
+        headers = {"Accept": "application/json", "User-Agent": f"ascend/{__version__}"}
+        headers |= self._authorization(client)
         body = None
         if request.body is not None:
             headers["Content-Type"] = request.content_type
@@ -189,15 +204,33 @@ class Connection:
                 retries=False,
             )
         except (HTTPError, OSError) as exc:
-            msg = f"the API server at {self.place.server} cannot be reached: {exc}"
-            raise ClusterUnreachableError(msg) from exc
+            raise self._unreachable(exc) from exc
         return response
+
+    def _authorization(self, client: Any) -> dict[str, str]:
+        # Asking for it runs the hook that renews the tokens of exec plugins and of pods.
+        with self._reading_credentials():
+            settings = client.configuration.auth_settings() or {}
+        bearer = settings.get("BearerToken")
+        return {bearer["key"]: bearer["value"]} if bearer and bearer.get("value") else {}
 
     def _renew(self, stale: tuple[Any, ...]) -> None:
         with self._guard:
             # Another thread may have met the same answer.
             if self._clients is stale:
-                self._clients = self._make_clients()
+                with self._reading_credentials():
+                    self._clients = self._make_clients()
+
+    @contextmanager
+    def _reading_credentials(self) -> Iterator[None]:
+        """Take what fails here for passing: a kubeconfig, or the token of a pod, is just being written anew."""
+        try:
+            yield
+        except (
+            Exception
+        ) as exc:  # its reader lets through what a YAML parser raises, and what a wrong structure leads to
+            msg = f"the credentials for {self.place.server} cannot be read: {exc}"
+            raise ClusterUnreachableError(msg) from exc
 
     def _make_clients(self) -> tuple[Any, ...]:
         """Return a client each for calls, watches and logs: streams must not take connections from calls."""
@@ -209,34 +242,45 @@ class Connection:
 
 
 class Stream:
-    """A response that goes on: its lines as they come, until the server or another thread ends it."""
+    """A response that goes on: its lines as they come, until the server or another thread ends it.
+
+    *rest* is what came after the last whole line, known at the end.
+    """
+
+    rest = b""
 
     def __init__(self, response: BaseHTTPResponse) -> None:
         self._response = response
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield whole lines without their ends; `OSError` if the connection breaks off, or nothing comes in time."""
+        """Yield lines without their ends; `OSError` if the connection breaks off, or nothing comes in time."""
         for lines in self.batches():
             yield from lines
+        if self.rest:
+            yield self.rest
 
     def batches(self) -> Iterator[list[bytes]]:
-        """Yield the lines that came together."""
+        """Yield the whole lines that came together."""
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         rest = b""
         try:
             while chunk := self._response.read1(1 << 16):
+                # What another thread's `close` has left of a TLS connection is read as it came, encrypted.
+                if self._closed:
+                    return
                 *lines, rest = (rest + chunk).split(b"\n")
                 if lines:
                     yield lines
-        except HTTPError as exc:
+        except (HTTPError, AttributeError, ValueError) as exc:
+            # The last two come from a TLS connection that is ended while it is read.
             if not self._closed:
                 raise OSError(str(exc)) from exc
         finally:
             self._response.close()
-        if rest and not self._closed:
-            yield [rest]
+        if not self._closed:
+            self.rest = rest
 
     def close(self) -> None:
         """End the stream, from whatever thread."""
@@ -248,17 +292,15 @@ class Stream:
             return
 
 
-def _authorization(client: Any) -> dict[str, str]:
-    # Asking for it runs the hook that renews the tokens of exec plugins and of pods.
-    settings = client.configuration.auth_settings() or {}
-    bearer = settings.get("BearerToken")
-    return {bearer["key"]: bearer["value"]} if bearer and bearer.get("value") else {}
-
-
 def _is_passing(exc: BaseException) -> bool:
     if isinstance(exc, ApiError):
         return exc.status in _COME_AGAIN
-    return isinstance(exc, ClusterUnreachableError)
+    return isinstance(exc, ClusterUnreachableError) and not _is_untrusted(exc.__cause__)
+
+
+def _is_untrusted(exc: BaseException | None) -> bool:
+    """Tell whether the server has a certificate that nobody here vouches for, which no time mends."""
+    return exc is not None and any(isinstance(each, ssl.SSLCertVerificationError) for each in exc.args)
 
 
 def _retry_after(exc: BaseException | None) -> float:

@@ -56,7 +56,8 @@ class ApiError(ClusterError):
 def refused(error: ApiError, action: str) -> ClusterError:
     """Return what *error* means for who wanted to do *action*, such as ``create the Job asc-1``."""
     place, words = error.place, error.message
-    if error.status == _UNAUTHORIZED:
+    # Who shows no credentials, since a plugin could not get any, is somebody: without rights.
+    if error.status == _UNAUTHORIZED or 'User "system:anonymous" cannot ' in words:
         who = f"the context {place.context!r}" if place.context else "the service account of this pod"
         return PermissionDeniedError(
             f"the credentials of {who} are not valid at {place.server}: log in again ({words})"
@@ -77,8 +78,8 @@ def _forbidden(error: ApiError, action: str) -> ClusterError:
     what = f"cannot {action} in namespace {error.place.namespace!r}: {error.message}"
     if "exceeded quota" in error.message:
         return QuotaExceededError(f"{what}; delete Jobs that have ended, or have the quota raised")
-    # The authorizer's refusals begin with the verb; everything else that is forbidden is an admission rule's.
-    if " cannot " in error.message and "User " in error.message:
+    # So the authorizer says it; everything else that is forbidden is an admission rule's.
+    if ' is forbidden: User "' in error.message and " cannot " in error.message:
         return PermissionDeniedError(
             f"{what}; `ascend doctor` shows which rights are missing, `ascend doctor --role` prints a Role with them"
         )

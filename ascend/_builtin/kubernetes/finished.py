@@ -50,7 +50,8 @@ def _variables(container: Mapping[str, Any]) -> list[dict[str, Any]]:
     ours = dict(_FOLDERS)
     cpu = container.get("resources", {}).get("limits", {}).get("cpu")
     if cpu is not None:
-        ours |= dict.fromkeys(_THREADS, str(_whole(cpu)))
+        # A plugin may have written a number.
+        ours |= dict.fromkeys(_THREADS, str(_whole(str(cpu))))
     return [*({"name": name, "value": value} for name, value in ours.items() if name not in given), *given.values()]
 
 

@@ -11,21 +11,27 @@ from ascend.errors import ConfigError
 
 __all__ = ["connect"]
 
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def connect(
-    context: str | None = None, namespace: str | None = None, kubeconfig: str | None = None, patience: float = PATIENCE
+    context: str | None = None,
+    namespace: str | None = None,
+    kubeconfig: str | None = None,
+    patience: float = PATIENCE,
+    *,
+    service_account: Path = _SERVICE_ACCOUNT,
 ) -> Connection:
     """Return a connection as `kubectl` would make it.
 
     *kubeconfig* is a path or several, as in ``$KUBECONFIG``, which holds where it is `None`; then ``~/.kube/config``;
-    where there is none, the service account of the pod that this runs in. *context* and *namespace*: `None` is the
-    current context, and its namespace. `ConfigError` if there is nothing to connect with.
+    where there is none, the service account of the pod that this runs in, found in the folder *service_account*.
+    *context* and *namespace*: `None` is the current context, and its namespace. `ConfigError` if there is nothing to
+    connect with.
     """
     paths = kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path):
-        return _connect_inside(namespace, paths, patience)
+        return _connect_inside(namespace, paths, patience, service_account)
     try:
         name, own_namespace = _choose(context, paths)
 
@@ -61,8 +67,9 @@ def _choose(wanted: str | None, paths: str) -> tuple[str, str]:
     return name, contexts[name].safe_get("namespace") or "default"
 
 
-def _connect_inside(namespace: str | None, paths: str, patience: float) -> Connection:
-    from kubernetes import config  # noqa: PLC0415 - as above
+def _connect_inside(namespace: str | None, paths: str, patience: float, folder: Path) -> Connection:
+    from kubernetes.config import ConfigException  # noqa: PLC0415 - as above
+    from kubernetes.config.incluster_config import InClusterConfigLoader  # noqa: PLC0415 - as above
 
     if "KUBERNETES_SERVICE_HOST" not in os.environ:
         msg = (
@@ -73,13 +80,14 @@ def _connect_inside(namespace: str | None, paths: str, patience: float) -> Conne
 
     def load() -> Any:
         configuration = _new_configuration()
-        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call] # as above
+        loader = InClusterConfigLoader(str(folder / "token"), str(folder / "ca.crt"), environ=os.environ)  # type: ignore[no-untyped-call] # as above
+        loader.load_and_set(configuration)  # type: ignore[no-untyped-call] # as above
         return configuration
 
     try:
-        own = _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+        own = (folder / "namespace").read_text(encoding="utf-8").strip()
         return Connection(load, Place(None, load().host, namespace or own), patience)
-    except (config.ConfigException, OSError) as exc:
+    except (ConfigException, OSError) as exc:
         msg = f"this pod has no service account to reach its cluster with: {exc}"
         raise ConfigError(msg) from exc
 

@@ -56,20 +56,29 @@ class RunLease:
     """The Lease that this process holds."""
 
     def __init__(self, connection: Connection, run_id: str, user: str, project: str) -> None:
-        """Create it."""
+        """Create it, or take it over: an answer was lost, or the run was opened before; its id is random."""
         self._connection = connection
         self._path = connection.path("leases", lease_name(run_id), api=LEASES)
         lease = lease_of(run_id, user, project)
-        try:
-            made = connection.create(connection.path("leases", api=LEASES), lease)
-        except ApiError as error:
-            raise refused(error, f"create the Lease {lease['metadata']['name']}") from error
+        made = self._make(lease)
         self.owner = {
             "apiVersion": lease["apiVersion"],
             "kind": "Lease",
             "name": lease["metadata"]["name"],
             "uid": made["metadata"]["uid"],
         }
+
+    def _make(self, lease: dict[str, Any]) -> dict[str, Any]:
+        connection = self._connection
+        try:
+            try:
+                return connection.create(connection.path("leases", api=LEASES), lease)
+            except ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                return connection.patch(self._path, {"spec": lease["spec"]})
+        except ApiError as error:
+            raise refused(error, f"create the Lease {lease['metadata']['name']}") from error
 
     def renew(self) -> bool:
         """Say that the client lives; false if somebody has deleted the Lease, and with it the run."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import datetime
+from math import inf
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from ascend._builtin.kubernetes.failures import ApiError
 from ascend.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ascend._builtin.kubernetes.connection import Connection, Stream
 
@@ -31,7 +33,8 @@ _PAUSE = 0.5
 _SHORT_SECONDS = 10.0
 _NOT_FOUND = 404
 # As the kubelet writes it: always nine digits, so that texts compare as times do.
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d)$")
+_ZONE = 29
 
 
 class PodLog:
@@ -45,38 +48,36 @@ class PodLog:
         self._stream: Stream | None = None
         self._ended = threading.Event()
         self._reading = threading.Lock()
-        self._complete = False
+        # When a stream that was followed ended by itself.
+        self._over_at = -inf
 
     def follow(self) -> None:
         """Read while the container runs; returns when it has ended, or when nothing can be read any more.
 
         One that ends at once is read by `finish` alone: that is one request less.
         """
-        with self._reading:
-            if self._ended.wait(_FOLLOW_AFTER):
-                return
-            failures = 0
-            while not self._complete and failures < _ATTEMPTS:
-                started = monotonic()
-                try:
-                    self._read(follow=True)
-                    # The log ends with the container, and the pod's status tells so a moment later.
-                    self._complete = self._ended.wait(_END_SECONDS)
-                except (OSError, ClusterError):
-                    if self._ended.wait(_PAUSE):
-                        break
-                    # One that held for a while was cut by a proxy or by silence.
-                    failures = failures + 1 if monotonic() - started < _SHORT_SECONDS else 0
+        failures = 0
+        ended = self._ended.wait(_FOLLOW_AFTER)
+        while not ended and failures < _ATTEMPTS:
+            started = monotonic()
+            try:
+                self._read(follow=True)
+                ended = self._ended.wait(_END_SECONDS)
+            except (OSError, ClusterError):
+                ended = self._ended.wait(_PAUSE)
+                # One that held for a while was cut by a proxy or by silence.
+                failures = failures + 1 if monotonic() - started < _SHORT_SECONDS else 0
 
     def finish(self) -> str | None:
         """Read what is left of an ended container; return why not all of it, if so."""
         # The kubelet ends a stream only up to a second after its container.
         self.close()
-        self._reading.acquire()
-        try:
-            return None if self._complete else self._read_rest()
-        finally:
-            self._reading.release()
+        # Whoever is being read stops now, and whoever is being opened, which may take long, reads nothing any more.
+        with self._reading:
+            # The log ends with the container, and the pod's status tells so a moment later.
+            if monotonic() - self._over_at < _END_SECONDS:
+                return None
+        return self._read_rest()
 
     def close(self) -> None:
         """Stop following."""
@@ -96,7 +97,6 @@ class PodLog:
             except (OSError, ClusterError) as exc:
                 problem = str(exc)
             else:
-                self._complete = True
                 return None
             sleep(_PAUSE)
         return problem
@@ -110,26 +110,51 @@ class PodLog:
             seconds, _, rest = self._time.partition(".")
             query["sinceTime"] = seconds + rest.lstrip("0123456789")
         timeout = _STREAM_SECONDS if follow else _READ_SECONDS
-        stream = self._stream = self._connection.log(self._pod, read_timeout=timeout, **query)
-        if follow and self._ended.is_set():
-            stream.close()
-        self._take(stream.batches())
+        stream = self._connection.log(self._pod, read_timeout=timeout, **query)
+        if follow:
+            self._stream = stream
+        with self._reading:
+            if follow and self._ended.is_set():
+                stream.close()
+            self._over_at = -inf
+            self._take(stream, follow=follow)
 
-    def _take(self, batches: Iterable[list[bytes]]) -> None:
+    def _take(self, stream: Stream, *, follow: bool) -> None:
         taken, seen = (self._time, self._count), 0
-        for batch in batches:
-            fresh = []
-            for line in batch:
-                moment, _, text = line.decode(errors="replace").partition(" ")
-                if not _TIME.match(moment):
-                    # The kubelet puts its own troubles between the lines.
-                    fresh.append(f"{moment} {text}")
-                    continue
-                seen += moment == taken[0]
-                if moment < taken[0] or (moment == taken[0] and seen <= taken[1]):
-                    continue
-                self._count = self._count + 1 if moment == self._time else 1
-                self._time = moment
-                fresh.append(text)
-            if fresh:
-                self._emit(tuple(fresh))
+        for batch in stream.batches():
+            seen = self._take_lines(batch, taken, seen)
+        if not follow and stream.rest:
+            self._take_lines([stream.rest], taken, seen)
+        # A line without its end is the last one, or the connection of the API server to the kubelet broke.
+        if follow and not stream.rest and not self._ended.is_set():
+            self._over_at = monotonic()
+
+    def _take_lines(self, batch: list[bytes], taken: tuple[str, int], seen: int) -> int:
+        """Hand over what was not *taken* before; return how many lines of its time were seen."""
+        fresh = []
+        for line in batch:
+            moment, _, text = line.decode(errors="replace").partition(" ")
+            if not _TIME.match(moment):
+                # The kubelet puts its own troubles between the lines.
+                fresh.append(line.decode(errors="replace"))
+                continue
+            seen += moment == taken[0]
+            if _is_before(moment, taken[0]) or (moment == taken[0] and seen <= taken[1]):
+                continue
+            self._count = self._count + 1 if moment == self._time else 1
+            self._time = moment
+            fresh.append(text)
+        if fresh:
+            self._emit(tuple(fresh))
+        return seen
+
+
+def _is_before(moment: str, other: str) -> bool:
+    """Compare times, whose zones differ when the node's clock is changed between summer and winter."""
+    if moment[_ZONE:] != other[_ZONE:] and other:
+        return _instant(moment) < _instant(other)
+    return moment < other
+
+
+def _instant(moment: str) -> tuple[datetime, str]:
+    return datetime.fromisoformat(moment[:19] + moment[_ZONE:]), moment[19:_ZONE]

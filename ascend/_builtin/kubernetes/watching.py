@@ -60,32 +60,38 @@ class Watch:
         self._version = ""
         self._stream: Stream | None = None
         self._closed = threading.Event()
-        self._heard = monotonic()
+        # Since when nothing is heard, and how much the last watch told.
+        self._lost_at: float | None = None
+        self._told = 0
 
     def list(self) -> None:
         """Tell what there is now; a first call before `run` shows in good time what may not be read."""
         items, self._version = self._connection.items(self._path, labelSelector=self._selector)
+        # Lists go by name; attempts are told apart by who came first.
+        items.sort(key=lambda item: item["metadata"].get("creationTimestamp") or "")
         present = {item["metadata"]["uid"]: item for item in items}
         for uid in [uid for uid in self._known if uid not in present]:
             self._tell("DELETED", self._known.pop(uid))
         for uid, item in present.items():
             self._take("MODIFIED" if uid in self._known else "ADDED", item)
-        self._heard = monotonic()
+        self._lost_at = None
 
     def run(self) -> None:
         """Watch until `close`; `ClusterError` when the server refuses, or was silent for longer than the patience."""
         pause = _FIRST_PAUSE
         while not self._closed.is_set():
+            self._told = 0
             try:
                 if not self._version:
                     self.list()
-                heard = self._heard
                 self._follow()
-                pause = _FIRST_PAUSE if self._heard > heard else pause
             except (OSError, ClusterError) as exc:
                 self._check(exc)
-                pause = min(_LONGEST_PAUSE, pause * 2)
+                # A watch that told something and broke off is begun again as soon as one that ended.
+                pause = _FIRST_PAUSE if self._told else min(_LONGEST_PAUSE, pause * 2)
                 self._closed.wait(pause * random.uniform(0.5, 1))
+            else:
+                pause = _FIRST_PAUSE
 
     def close(self) -> None:
         """End `run`, from another thread."""
@@ -104,18 +110,21 @@ class Watch:
         )
         if self._closed.is_set():
             stream.close()
-        self._heard = monotonic()
+        self._lost_at = None
         for line in stream:
-            self._heard = monotonic()
-            event = json.loads(line)
+            event = _parse(line)
             kind, item = event["type"], event["object"]
             if kind == "ERROR":
                 raise ApiError(
                     item.get("code", 0), item.get("reason", ""), item.get("message", ""), self._connection.place
                 )
+            self._told += 1
             self._version = item["metadata"]["resourceVersion"]
             if kind != "BOOKMARK":
                 self._take(kind, item)
+        if not self._told and not self._closed.is_set():
+            msg = "a watch ended without a word"
+            raise OSError(msg)
 
     def _take(self, kind: str, item: dict[str, Any]) -> None:
         # By far the largest part of an object, and of no use here.
@@ -137,7 +146,19 @@ class Watch:
                 return
             if exc.status in {401, 403, 404}:
                 raise exc
-        if monotonic() - self._heard > self._patience:
+        now = monotonic()
+        if self._lost_at is None:
+            self._lost_at = now
+        if now - self._lost_at > self._patience:
             server = self._connection.place.server
             msg = f"nothing was heard of the API server at {server} for {self._patience:.0f} s: {exc}"
             raise ClusterUnreachableError(msg) from exc
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError as exc:
+        msg = f"a watch broke off in the middle: {line[-80:]!r}"
+        raise OSError(msg) from exc
+    return event
