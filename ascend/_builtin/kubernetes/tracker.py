@@ -40,15 +40,19 @@ class _Job:
     retries: int
     final_codes: frozenset[int]
     queue_timeout: float
-    created: float = field(default_factory=monotonic)
+    created: float
+    # Since when it waits for an attempt to begin; `None` while one runs.
+    waiting_since: float | None
     item: Mapping[str, Any] | None = None
     # Attempts by the uid of their pods, in order, and the newest of them.
     attempts: list[str] = field(default_factory=list)
     pod: Pod | None = None
     began: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    # Those whose ends are just being told: their logs may be long.
+    ending: int = 0
     disruptions: int = 0
-    log: PodLog | None = None
+    logs: dict[str, PodLog] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
     since: float = 0.0
     # When the Job said that it has ended, though none of its pods did.
@@ -65,6 +69,7 @@ class Tracker:
         new_log: Callable[[str, Callable[[tuple[str, ...]], None]], PodLog],
         in_thread: Callable[..., None],
         stop: Callable[[str], None],
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """Keep what to call.
 
@@ -75,6 +80,7 @@ class Tracker:
         self._new_log = new_log
         self._in_thread = in_thread
         self._stop = stop
+        self._clock = clock
         self._jobs: dict[str, _Job] = {}
         self._guard = threading.RLock()
 
@@ -85,8 +91,9 @@ class Tracker:
         codes = {code for rule in rules for code in rule.get("onExitCodes", {}).get("values", ())}
         timeout = float(meta.get("annotations", {}).get("ascend.dev/queue-timeout", "inf"))
         with self._guard:
+            now = self._clock()
             self._jobs[meta["name"]] = _Job(
-                meta["name"], spec.get("backoffLimitPerIndex", 0), frozenset(codes), timeout
+                meta["name"], spec.get("backoffLimitPerIndex", 0), frozenset(codes), timeout, now, now
             )
 
     def forget(self, job_name: str) -> None:
@@ -118,10 +125,11 @@ class Tracker:
                 job.pod = None if kind == "DELETED" else pod
             if pod.state in {"running", "terminated"} and pod.uid not in job.began:
                 self._began(job, pod)
-            if pod.has_ended or kind == "DELETED":
-                job.ended.add(pod.uid)
-                log, job.log = job.log, None
-                self._do(self._end, job, pod, log)
+            if not pod.has_ended and kind != "DELETED":
+                return
+            job.ended.add(pod.uid)
+            job.ending += 1
+        self._do(self._end, job, pod)
 
     def observe_job(self, kind: str, item: dict[str, Any]) -> None:
         with self._guard:
@@ -132,7 +140,7 @@ class Tracker:
             conditions = item.get("status", {}).get("conditions") or ()
             over = any(each["type"] in {"Complete", "Failed"} and each["status"] == "True" for each in conditions)
             if over and job.over_at is None:
-                job.over_at = monotonic()
+                job.over_at = self._clock()
             gone = kind == "DELETED" or "deletionTimestamp" in item["metadata"]
         if gone:
             self._finish(job.name, self._status(job, "failed", reason="Deleted"))
@@ -142,30 +150,31 @@ class Tracker:
     def without_pod(self) -> list[str]:
         """Return the Jobs that should have a pod by now: their events may say why they have none."""
         with self._guard:
-            late = monotonic() - _NO_POD_SECONDS
+            late = self._clock() - _NO_POD_SECONDS
             return [job.name for job in self._jobs.values() if not job.attempts and job.created < late]
 
     def look(self, refusals: Mapping[str, Diagnosis]) -> None:
         """See what waits for how long and for what; *refusals* are diagnoses of events, by the Job's name."""
         with self._guard:
-            jobs = list(self._jobs.values())
-        for job in jobs:
-            if job.over_at is not None and monotonic() - job.over_at > _GRACE_SECONDS:
-                self._finish(job.name, self._status(job, "failed", **_last_words(job)))
-            elif not job.began:
-                self._look_at(job, refusals.get(job.name))
+            for job in list(self._jobs.values()):
+                if job.ending:
+                    continue
+                if job.over_at is not None and self._clock() - job.over_at > _GRACE_SECONDS:
+                    self._finish(job.name, self._status(job, "failed", **_last_words(job)))
+                elif job.waiting_since is not None:
+                    self._look_at(job, self._clock() - job.waiting_since, refusals.get(job.name))
 
-    def _look_at(self, job: _Job, refusal: Diagnosis | None) -> None:
-        now = monotonic()
-        diagnosis = diagnose(job.pod, job.item, refusal or (job.diagnosis if job.pod is None else None))
-        if diagnosis is not None and (job.diagnosis is None or diagnosis.reason != job.diagnosis.reason):
+    def _look_at(self, job: _Job, waited: float, refusal: Diagnosis | None) -> None:
+        now, before = self._clock(), job.diagnosis
+        diagnosis = diagnose(job.pod, job.item, refusal or (before if job.pod is None else None), before)
+        if diagnosis is not None and (before is None or not diagnosis.continues(before)):
             job.since = now
-        if diagnosis is not None and diagnosis != job.diagnosis:
+        if diagnosis is not None and diagnosis != before:
             self._emit(self._status(job, "pending", reason=diagnosis.reason, message=diagnosis.message))
-        job.diagnosis = diagnosis or job.diagnosis
+        job.diagnosis = diagnosis or before
         if diagnosis and diagnosis.fatal_after is not None and now - job.since >= diagnosis.fatal_after:
             self._give_up_on(job, diagnosis)
-        elif now - job.created >= job.queue_timeout:
+        elif waited >= job.queue_timeout:
             self._give_up_on(job, diagnosis or Diagnosis("QueueTimeout", "the cluster says nothing about why"))
 
     def _give_up_on(self, job: _Job, diagnosis: Diagnosis) -> None:
@@ -176,11 +185,12 @@ class Tracker:
 
     def _began(self, job: _Job, pod: Pod) -> None:
         job.began.add(pod.uid)
+        job.waiting_since, job.diagnosis = None, None
         self._emit(self._status(job, "running", attempt=job.attempts.index(pod.uid) + 1))
-        job.log = self._new_log(pod.name, lambda lines: self._emit(JobOutput(job.name, lines)))
+        log = job.logs[pod.uid] = self._new_log(pod.name, lambda lines: self._tell(JobOutput(job.name, lines)))
         if pod.state == "running":
             try:
-                self._in_thread(job.log.follow)
+                self._in_thread(log.follow)
             except RuntimeError:
                 # No thread is left; it is read when the pod has ended.
                 return
@@ -192,11 +202,20 @@ class Tracker:
             # Python 3.12.0 and 3.12.1 refuse new threads as soon as the main thread has ended.
             call(*args)
 
-    def _end(self, job: _Job, pod: Pod, log: PodLog | None) -> None:
+    def _end(self, job: _Job, pod: Pod) -> None:
         """Read the log of a pod that has ended, then tell how; in a thread of its own."""
-        problem = log.finish() if log is not None else None
-        if problem:
-            self._emit(JobOutput(job.name, (f"ascend: the rest of the output could not be read: {problem}",)))
+        try:
+            log = job.logs.get(pod.uid)
+            problem = log.finish() if log is not None else None
+            if problem:
+                self._tell(JobOutput(job.name, (f"ascend: the rest of the output could not be read: {problem}",)))
+            self._tell_end(job, pod)
+        finally:
+            with self._guard:
+                job.ending -= 1
+                job.logs.pop(pod.uid, None)
+
+    def _tell_end(self, job: _Job, pod: Pod) -> None:
         end = end_of(pod)
         with self._guard:
             job.disruptions += bool(pod.disrupted)
@@ -212,10 +231,11 @@ class Tracker:
                 message=end.message,
                 final=final,
             )
-        if not final:
-            if job.name in self._jobs:
-                self._emit(status)
-            return
+            if not final:
+                self._tell(status)
+                if pod.uid == job.attempts[-1]:
+                    job.waiting_since = self._clock()
+                return
         if status.reason in _ENDED_HERE:
             # For the Job it is a failure like any other, and it would try again.
             self._stop(job.name)
@@ -233,14 +253,20 @@ class Tracker:
     def _status(self, job: _Job, phase: Any, **details: Any) -> JobStatus:
         return JobStatus(job.name, phase, **{"attempt": max(1, len(job.attempts)), "at": time(), **details})
 
+    def _tell(self, event: JobStatus | JobOutput) -> None:
+        """Emit what is not the last of a Job: nothing comes after that."""
+        with self._guard:
+            if event.job_name in self._jobs:
+                self._emit(event)
+
     def _finish(self, job_name: str, status: JobStatus) -> None:
         with self._guard:
             job = self._jobs.pop(job_name, None)
-        if job is None:
-            return
-        if job.log is not None:
-            job.log.close()
-        self._emit(status)
+            if job is None:
+                return
+            for log in job.logs.values():
+                log.close()
+            self._emit(status)
 
 
 def _last_words(job: _Job) -> dict[str, str]:
