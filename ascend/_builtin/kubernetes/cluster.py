@@ -6,7 +6,7 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from queue import Queue
+from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
 from ascend._builtin.kubernetes.connection import PATIENCE
@@ -59,6 +59,7 @@ class KubernetesCluster:
         self._run: _Run | None = None
         self._events: Queue[JobStatus | JobOutput | BaseException | None] = Queue(_QUEUED_EVENTS)
         self._closed = False
+        self._unheard = threading.Event()
         self._guard = threading.Lock()
 
     @property
@@ -78,7 +79,7 @@ class KubernetesCluster:
         # Who has named the wrong cluster need not wait as long as who has lost the right one for a moment.
         patience, connection.patience = connection.patience, min(connection.patience, _FIRST_PATIENCE)
         check_features(connection, folder=_cache_folder())
-        run = _Run(connection, run_id, self._profile, self._events.put)
+        run = _Run(connection, run_id, self._profile, self._put)
         connection.patience = patience
         with self._guard:
             self._run = run
@@ -92,10 +93,13 @@ class KubernetesCluster:
         self._opened().create_job(manifest)
 
     def watch(self) -> Iterator[JobStatus | JobOutput]:
-        while (event := self._events.get()) is not None:
-            if isinstance(event, BaseException):
-                raise event
-            yield event
+        try:
+            while (event := self._events.get()) is not None:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+        finally:
+            self._unheard.set()
 
     def delete_job(self, job_name: str) -> None:
         if self._run is not None and not self._closed:
@@ -110,7 +114,16 @@ class KubernetesCluster:
             if self._run is not None:
                 self._run.close()
         finally:
-            self._events.put(None)
+            self._put(None)
+
+    def _put(self, event: JobStatus | JobOutput | BaseException | None) -> None:
+        """Queue an event; once nobody listens any more, a full queue must hold up no thread."""
+        while not self._unheard.is_set():
+            try:
+                self._events.put(event, timeout=1)
+            except Full:
+                continue
+            return
 
     def _opened(self) -> _Run:
         if self._run is None or self._closed:
@@ -138,9 +151,12 @@ class _Run:
             Watch(connection, connection.path("jobs", api=JOBS), selector, self.tracker.observe_job, patience=patience),
         ]
         self._threads = [
-            *(threading.Thread(target=self._watch, args=(each,), name="ascend-watch") for each in self._watches),
-            threading.Thread(target=self._renew, name="ascend-lease"),
-            threading.Thread(target=self._look, name="ascend-look"),
+            threading.Thread(target=self._guarded, args=(call,), name=f"ascend-{name}", daemon=True)
+            for name, call in (
+                *(("watch", watch.run) for watch in self._watches),
+                ("lease", self._renew),
+                ("look", self._look),
+            )
         ]
 
     def start(self) -> None:
@@ -152,7 +168,6 @@ class _Run:
             self.lease.delete()
             raise refused(error, "watch pods and Jobs") from error
         for thread in self._threads:
-            thread.daemon = True
             thread.start()
 
     def create_job(self, manifest: Manifest) -> None:
@@ -194,7 +209,8 @@ class _Run:
             with self._guard:
                 readers = list(self._readers)
             for thread in (*self._threads, *readers):
-                if thread is not threading.current_thread():
+                # None has begun where the run could not be opened.
+                if thread.is_alive() and thread is not threading.current_thread():
                     thread.join(10)
             self.connection.close()
 
@@ -214,15 +230,19 @@ class _Run:
                     self._readers.discard(thread)
 
         thread = threading.Thread(target=run, name="ascend-pod", daemon=True)
-        thread.start()
         with self._guard:
-            if thread.is_alive():
-                self._readers.add(thread)
-
-    def _watch(self, watch: Watch) -> None:
+            self._readers.add(thread)
         try:
-            watch.run()
-        except BaseException as exc:  # noqa: BLE001 - whatever ends a watch, no Job may be left waiting for it
+            thread.start()
+        except RuntimeError:
+            with self._guard:
+                self._readers.discard(thread)
+            raise
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as exc:  # noqa: BLE001 - whatever ends a thread, no Job may be left waiting for it
             if not self._ending.is_set():
                 self._put(exc)
 
