@@ -54,7 +54,7 @@ def _choose(wanted: str | None, paths: str) -> tuple[str, str]:
     """Return the name of the context and its namespace."""
     from kubernetes.config.kube_config import KubeConfigMerger  # noqa: PLC0415 - as above
 
-    merged = KubeConfigMerger(paths).config  # type: ignore[no-untyped-call] # as above
+    merged: Any = KubeConfigMerger(paths).config  # type: ignore[no-untyped-call] # as above
     contexts = {each["name"]: each["context"] for each in merged.safe_get("contexts") or ()}
     there = ", ".join(sorted(contexts)) or "none"
     name = wanted or merged.safe_get("current-context")
