@@ -47,6 +47,7 @@ def test_an_example_runs_on_a_cluster_and_prints_what_it_should(name, kubernetes
     assert [text for text in EXPECTED[name] if text not in output] == []
 
 
+@pytest.mark.timeout(300, func_only=True)
 def test_the_demo_runs_on_a_cluster(kubernetes, science_image, tmp_path):
     command = ["-m", "ascend", "demo", "--cluster", "kubernetes", "--points", "4"]
     output = run(command, tmp_path, ASCEND_BASE_IMAGE=science_image)

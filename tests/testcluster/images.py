@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -82,7 +83,8 @@ def _base(version: str, python: str) -> oci.Layer:
 def _packages(python: str, requirements: tuple[str, ...]) -> oci.Layer:
     def make(root: Path) -> None:
         report(f"installing {' '.join(requirements)} for {python}")
-        _install(python, rootfs.packages_of(python, root), requirements)
+        # Every pod would compile a thousand modules, and layers know no times by which bytecode could be dated.
+        _install(python, rootfs.packages_of(python, root), (*requirements, "--compile-bytecode"))
 
     return _cached(digest_of(python, *requirements, HERE / "images.py"), make)
 
@@ -115,7 +117,8 @@ def _cached(key: str, make: Callable[[Path], None]) -> oci.Layer:
 def _install(python: str, target: Path, requirements: tuple[str, ...]) -> None:
     command = [_environments().find_uv(), "pip", "install", "--quiet", "--python", python, "--target", str(target)]
     command += ["--constraint", str(ROOT / ".ci" / "constraints.txt"), *requirements]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environ = {**os.environ, "PYC_INVALIDATION_MODE": "CHECKED_HASH"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"installing {' '.join(requirements)} failed: {done.stderr.strip()}")
 

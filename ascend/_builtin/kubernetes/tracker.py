@@ -178,8 +178,9 @@ class Tracker:
             self._give_up_on(job, diagnosis or Diagnosis("QueueTimeout", "the cluster says nothing about why"))
 
     def _give_up_on(self, job: _Job, diagnosis: Diagnosis) -> None:
-        self._stop(job.name)
+        # In this order: the watch must not tell of the deletion first.
         self._finish(job.name, self._status(job, "failed", reason=diagnosis.reason, message=diagnosis.message))
+        self._stop(job.name)
 
     # From attempt to attempt.
 
@@ -236,10 +237,10 @@ class Tracker:
                 if pod.uid == job.attempts[-1]:
                     job.waiting_since = self._clock()
                 return
+        self._finish(job.name, status)
         if status.reason in _ENDED_HERE:
             # For the Job it is a failure like any other, and it would try again.
             self._stop(job.name)
-        self._finish(job.name, status)
 
     def _verdict(self, job: _Job, pod: Pod, exit_code: int | None, reason: str) -> tuple[bool, str]:
         """Return whether no attempt follows, and the reason of the end."""
