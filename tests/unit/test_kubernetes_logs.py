@@ -9,8 +9,8 @@ from datetime import datetime
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from ascend._builtin.kubernetes.connection import Stream
 from ascend._builtin.kubernetes.logs import PodLog
+from ascend._builtin.kubernetes.stream import Stream
 from ascend.errors import ClusterUnreachableError
 from tests.unit.kubernetes_doubles import refusal
 

@@ -65,7 +65,7 @@ class World:
             self.events.append,
             new_log=self._new_log,
             in_thread=self._in_thread,
-            stop=self.stopped.append,
+            stop=self._stop,
             clock=lambda: self.now,
         )
         rules = [
@@ -75,6 +75,14 @@ class World:
         spec = {"backoffLimitPerIndex": retries, "podFailurePolicy": {"rules": rules}}
         annotations = {"ascend.dev/queue-timeout": timeout}
         self.tracker.expect({"metadata": {"name": JOB, "annotations": annotations}, "spec": spec})
+
+    stop_tells = False
+
+    def _stop(self, job_name):
+        self.stopped.append(job_name)
+        if self.stop_tells:
+            # The watch may be faster than whoever asked for the deletion.
+            self.tracker.observe_job("DELETED", job())
 
     def _new_log(self, pod_name, emit):
         self.logs.append(ScriptedLog(self, pod_name, emit))
@@ -416,6 +424,26 @@ def test_only_who_has_no_pod_for_a_while_is_asked_about():
     assert world.tracker.without_pod() == [JOB]
 
     assert world.pod().tracker.without_pod() == []
+
+
+def test_the_pods_of_a_job_that_has_ended_without_them_are_asked_for_once():
+    world = World().pod(state=running()).job(COMPLETE)
+    assert world.tracker.overdue() == []
+    world.now += 6
+    assert world.tracker.overdue() == [JOB]
+    assert world.tracker.overdue() == []
+
+    world.pod(state=terminated(0))
+
+    assert world.last.phase == "succeeded"
+
+
+def test_who_is_given_up_has_its_last_word_before_its_job_is_stopped():
+    world = World(timeout="5").pod(conditions=unschedulable("0/3 nodes"), node="")
+    world.stop_tells = True
+    world.look(10)
+
+    assert (world.last.reason, world.stopped) == ("Unschedulable", [JOB])
 
 
 def test_all_that_is_left_can_be_given_up():

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from ascend import __version__
 from ascend._builtin.kubernetes.failures import ApiError
+from ascend._builtin.kubernetes.stream import Stream
 from ascend.errors import ClusterUnreachableError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-__all__ = ["MERGE_PATCH", "PATIENCE", "STRATEGIC_PATCH", "Connection", "Place", "Stream"]
+__all__ = ["MERGE_PATCH", "PATIENCE", "STRATEGIC_PATCH", "Connection", "Place"]
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -239,57 +240,6 @@ class Connection:
         configuration = self._load()
         configuration.connection_pool_maxsize = _POOL_SIZE
         return tuple(ApiClient(configuration) for _ in (_CALLS, _WATCHES, _LOGS))
-
-
-class Stream:
-    """A response that goes on: its lines as they come, until the server or another thread ends it.
-
-    *rest* is what came after the last whole line, known at the end.
-    """
-
-    rest = b""
-
-    def __init__(self, response: BaseHTTPResponse) -> None:
-        self._response = response
-        self._closed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield lines without their ends; `OSError` if the connection breaks off, or nothing comes in time."""
-        for lines in self.batches():
-            yield from lines
-        if self.rest:
-            yield self.rest
-
-    def batches(self) -> Iterator[list[bytes]]:
-        """Yield the whole lines that came together."""
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
-        rest = b""
-        try:
-            while chunk := self._response.read1(1 << 16):
-                # What another thread's `close` has left of a TLS connection is read as it came, encrypted.
-                if self._closed:
-                    return
-                *lines, rest = (rest + chunk).split(b"\n")
-                if lines:
-                    yield lines
-        except (HTTPError, AttributeError, ValueError) as exc:
-            # The last two come from a TLS connection that is ended while it is read.
-            if not self._closed:
-                raise OSError(str(exc)) from exc
-        finally:
-            self._response.close()
-        if not self._closed:
-            self.rest = rest
-
-    def close(self) -> None:
-        """End the stream, from whatever thread."""
-        self._closed = True
-        try:
-            self._response.shutdown()
-        except (OSError, ValueError, RuntimeError):
-            # It has ended already.
-            return
 
 
 def _is_passing(exc: BaseException) -> bool:

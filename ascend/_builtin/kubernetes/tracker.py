@@ -28,6 +28,7 @@ __all__ = ["Tracker"]
 _MOST_DISRUPTIONS = 20
 # A Job that has ended says so two seconds after its pods, whose word is the better one.
 _GRACE_SECONDS = 15.0
+_OVERDUE_SECONDS = 5.0
 _NO_POD_SECONDS = 1.5
 _ENDED_HERE = {"DeadlineExceeded", "Disrupted"}
 
@@ -57,6 +58,7 @@ class _Job:
     since: float = 0.0
     # When the Job said that it has ended, though none of its pods did.
     over_at: float | None = None
+    asked: bool = False
 
 
 class Tracker:
@@ -152,6 +154,16 @@ class Tracker:
         with self._guard:
             late = self._clock() - _NO_POD_SECONDS
             return [job.name for job in self._jobs.values() if not job.attempts and job.created < late]
+
+    def overdue(self) -> list[str]:
+        """Return the Jobs that have ended for a while, though none of their pods did; each once."""
+        with self._guard:
+            late = self._clock() - _OVERDUE_SECONDS
+            found = [job for job in self._jobs.values() if job.over_at is not None and job.over_at < late]
+            fresh = [job for job in found if not job.ending and not job.asked]
+            for job in fresh:
+                job.asked = True
+            return [job.name for job in fresh]
 
     def look(self, refusals: Mapping[str, Diagnosis]) -> None:
         """See what waits for how long and for what; *refusals* are diagnoses of events, by the Job's name."""

@@ -23,7 +23,8 @@ from ascend.errors import ClusterError, ClusterUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ascend._builtin.kubernetes.connection import Connection, Stream
+    from ascend._builtin.kubernetes.connection import Connection
+    from ascend._builtin.kubernetes.stream import Stream
 
 __all__ = ["Watch"]
 
