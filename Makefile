@@ -106,7 +106,8 @@ run-check-cluster:
 .PHONY: run-cluster-tests
 run-cluster-tests:
 	$(call say,tests on a Kubernetes cluster)
-	@$(BIN)/$(PYTEST) -o faulthandler_timeout=280 tests/cluster
+	@# They wait more than they work.
+	@$(BIN)/$(PYTEST) --numprocesses 4 -o faulthandler_timeout=280 tests/cluster
 
 .PHONY: cluster
 cluster: ## Start or join a Kubernetes of our own: eval "$(make -s cluster)"

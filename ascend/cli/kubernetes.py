@@ -15,6 +15,7 @@ from ascend._builtin.kubernetes.failures import ApiError, refused
 from ascend._builtin.kubernetes.features import JOBS
 from ascend._builtin.kubernetes.kubeconfig import connect
 from ascend._builtin.kubernetes.lease import LEASES, lease_name
+from ascend._builtin.kubernetes.options import options_of
 from ascend._core.config.profile import load_profile
 from ascend.cli.state import server_time
 from ascend.errors import AscendError, ClusterError
@@ -90,8 +91,7 @@ def pick_profile(name: str | None, context: str | None, namespace: str | None) -
 
 def open_connection(profile: Profile, patience: float = _PATIENCE) -> Connection:
     """Return a connection to where *profile* leads; who types a command does not wait as long as a run does."""
-    config = profile.plugin_config.get("kubernetes", {})
-    return connect(profile.context, profile.namespace, config.get("kubeconfig"), min(patience, PATIENCE))
+    return connect(profile.context, profile.namespace, options_of(profile).kubeconfig, min(patience, PATIENCE))
 
 
 @contextmanager
