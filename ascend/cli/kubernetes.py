@@ -61,7 +61,10 @@ _PATIENCE = 5.0
 _COMPLETION_SECONDS = 3.0
 _NOT_FOUND = 404
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json`` to a command."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ class Stream:
     *rest* is what came after the last whole line, known at the end.
     """
 
-    rest = b""
+    rest: bytes = b""
 
     def __init__(self, response: BaseHTTPResponse) -> None:
         self._response = response
