@@ -226,7 +226,8 @@ class Stream:
 
         rest = b""
         try:
-            while chunk := self._response.read1(1 << 16):
+            # A TLS socket that is shut down while another thread reads it hands out what is still encrypted.
+            while (chunk := self._response.read1(1 << 16)) and not self._closed:
                 *lines, rest = (rest + chunk).split(b"\n")
                 if lines:
                     yield lines

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PodLog"]
 
-# A pod's status may come that much later than the end of its log.
-_END_SECONDS = 2.0
-_FOLLOW_AFTER = 0.5
+# A pod's status may come that much later than the end of its log, on a busy node.
+_END_SECONDS = 10.0
+_FOLLOW_AFTER = 1.5
 _STREAM_SECONDS = 3600.0
 _READ_SECONDS = 30.0
 _ATTEMPTS = 5
@@ -50,7 +50,7 @@ class PodLog:
     def follow(self) -> None:
         """Read while the container runs; returns when it has ended, or when nothing can be read any more.
 
-        One that ends at once is read by `finish` alone: that is one request less.
+        One that ends soon is read by `finish` alone: that is one request less.
         """
         with self._reading:
             if self._ended.wait(_FOLLOW_AFTER):
@@ -60,6 +60,9 @@ class PodLog:
                 started = monotonic()
                 try:
                     self._read(follow=True)
+                    if self._ended.is_set():
+                        # It was cut from here, and may have had more to say.
+                        return
                     # The log ends with the container, and the pod's status tells so a moment later.
                     self._complete = self._ended.wait(_END_SECONDS)
                 except (OSError, ClusterError):
