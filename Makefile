@@ -157,7 +157,8 @@ bench: ## Measure, beside peers, in the same run
 run-bench:
 	@uv=$$(command -v uv || echo .cache/tools/bin/uv); \
 	  "$$uv" pip install --quiet --python $(NEWEST) --constraint .ci/constraints.txt --group bench
-	@$(BIN)/python -m benchmarks
+	@stop='$(TESTCLUSTER) down'; if $(TESTCLUSTER) running; then stop=:; fi; trap "$$stop" EXIT; \
+	  $(BIN)/python -m benchmarks
 
 .PHONY: format
 format: environments ## Write all code in the project's format
