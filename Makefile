@@ -132,8 +132,17 @@ lint: environments ## Check format, lint, types and import contracts only
 	@$(MAKE) check-format check-lint check-types check-imports
 
 .PHONY: conformance
-conformance: environments ## Run the standard library's own executor tests only
-	@$(MAKE) check-conformance
+conformance: environments ## Run the standard library's own executor tests only, all on Kubernetes too
+	@$(MAKE) run-conformance
+
+.PHONY: run-conformance
+run-conformance:
+	$(call with_cluster,check-conformance,run-cluster-conformance)
+
+.PHONY: run-cluster-conformance
+run-cluster-conformance:
+	$(call say,all of the conformance tests that suit it on a Kubernetes cluster)
+	@CONFORMANCE_ALL=1 $(BIN)/$(PYTEST) tests/cluster/test_conformance.py
 
 .PHONY: docs
 docs: environments ## Run every example of the documentation and follow its links
@@ -149,7 +158,8 @@ bench: ## Measure, beside peers, in the same run
 run-bench:
 	@uv=$$(command -v uv || echo .cache/tools/bin/uv); \
 	  "$$uv" pip install --quiet --python $(NEWEST) --constraint .ci/constraints.txt --group bench
-	@$(BIN)/python -m benchmarks
+	@stop='$(TESTCLUSTER) down'; if $(TESTCLUSTER) running; then stop=:; fi; trap "$$stop" EXIT; \
+	  $(BIN)/python -m benchmarks
 
 .PHONY: format
 format: environments ## Write all code in the project's format

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.kubernetes import run
+from benchmarks.measure import Options
+
+TINY = Options(runs=1, calls=1, tasks=4)
+
+
+@pytest.mark.timeout(300, func_only=True)
+def test_the_benchmark_on_kubernetes_measures_everything(own_cluster):
+    tables = run(TINY)
+
+    assert len(tables) == 9
+    for each in tables:
+        assert each.rows, each
+        assert all(row.values for row in each.rows), each
