@@ -213,7 +213,7 @@ class TaskStartError(TaskError, ClusterError):
 
 
 class ContainerConfigError(TaskStartError):
-    """Something that the container refers to is missing: a Secret, one of its keys, a volume claim."""
+    """Something that the container refers to is missing: a Secret, one of its keys, a volume claim, its `python`."""
 
 
 class ImagePullError(TaskStartError):

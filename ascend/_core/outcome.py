@@ -69,6 +69,11 @@ _ENDS: Mapping[str, tuple[type[TaskError], str, str]] = {
     ),
     "PodDeleted": (TaskLostError, "its pod was deleted by somebody", "retries makes another attempt"),
     "QueueTimeout": (QueueTimeoutError, "it did not start within queue_timeout", "set queue_timeout to wait longer"),
+    "StartError": (
+        ContainerConfigError,
+        "its container cannot start",
+        "choose a base_image with a `python` of this minor version",
+    ),
     "Unreachable": (TaskLostError, "the cluster could not be reached any more", ""),
     "Unschedulable": (
         UnschedulableError,

@@ -147,6 +147,18 @@ def test_an_image_that_may_not_be_pulled(ends, kubernetes):
     assert isinstance(exception, ImagePullError)
 
 
+def test_an_image_without_python(ends, kubernetes):
+    registry = kubernetes.environ["ASCEND_BASE_IMAGE"].partition("/")[0]
+    exception = ends(double, 1, base_image=f"{registry}/pause:1")
+    assert type(exception) is ContainerConfigError
+    assert "python" in str(exception)
+
+
+def test_a_deadline_of_the_whole_job(ends):
+    exception = ends(sleep, 600, job_patch={"spec": {"activeDeadlineSeconds": 4}})
+    assert type(exception) is TaskTimeoutError
+
+
 @pytest.mark.parametrize(
     ("needs", "words"),
     [

@@ -25,7 +25,7 @@ class Routes(ApiServer):
         super().__init__()
         empty = answer({"metadata": {"resourceVersion": "1"}, "items": []})
         self.routes = {
-            ("POST", "jobs"): answer({"spec": dict.fromkeys(FIELDS, "kept")}),
+            ("POST", "jobs"): answer({"metadata": {"uid": "u-2"}, "spec": dict.fromkeys(FIELDS, "kept")}),
             ("POST", "leases"): answer({"metadata": {"uid": "u-1"}}, 201),
             ("DELETE", "leases"): answer({}),
             ("DELETE", "jobs"): answer({}),
@@ -90,12 +90,26 @@ def test_a_run_that_may_not_watch_is_not_opened_and_can_be_closed(server, cluste
 
 def test_a_job_that_was_created_though_its_answer_was_lost_is_expected(server, cluster):
     cluster.open("0badc0de")
+    owner = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "name": "asc-0badc0de", "uid": "u-1"}
     server.routes["POST", "jobs"] = refusal(409, "AlreadyExists", 'jobs.batch "asc-1" already exists')
+    server.routes["GET", "jobs"] = answer({"metadata": {"name": "asc-1", "uid": "u-2", "ownerReferences": [owner]}})
 
     cluster.create_job(JOB)
     cluster.close()
 
     assert [each.job_name for each in cluster.watch()] == ["asc-1"]
+
+
+def test_a_job_of_somebody_else_does_not_stand_for_ours(server, cluster):
+    cluster.open("0badc0de")
+    server.routes["POST", "jobs"] = refusal(409, "AlreadyExists", 'jobs.batch "asc-1" already exists')
+    server.routes["GET", "jobs"] = answer({"metadata": {"name": "asc-1", "uid": "u-2"}})
+
+    with pytest.raises(ClusterError, match=r"409 AlreadyExists.*already exists"):
+        cluster.create_job(JOB)
+    cluster.close()
+
+    assert list(cluster.watch()) == []
 
 
 def test_of_a_job_that_was_refused_nothing_is_told(server, cluster):

@@ -17,6 +17,7 @@ from tests.unit.kubernetes_objects import (
 )
 
 SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
+NO_PYTHON = 'exec: "python": executable file not found in $PATH: unknown'
 EVICTED = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 60Mi."
 DEADLINE = "Pod was active on the node longer than the specified deadline"
 
@@ -29,8 +30,11 @@ ENDS = {
     "killed": (pod(state=terminated(137)), End(None, "SIGKILL", "", "", b"")),
     "crashed": (pod(state=terminated(139)), End(None, "SIGSEGV", "", "", b"")),
     "no signal": (pod(state=terminated(255)), End(255, None, "", "", b"")),
-    "first beyond exit codes": (pod(state=terminated(128, "StartError")), End(128, None, "StartError", "", b"")),
-    "cannot run": (pod(state=terminated(127, "ContainerCannotRun")), End(127, None, "ContainerCannotRun", "", b"")),
+    "never started": (
+        pod(state=terminated(128, "StartError", NO_PYTHON)),
+        End(None, None, "StartError", NO_PYTHON, b""),
+    ),
+    "cannot run": (pod(state=terminated(127, "ContainerCannotRun")), End(None, None, "StartError", "", b"")),
     "deadline": (
         pod(state=terminated(143), phase="Failed", reason="DeadlineExceeded", message=DEADLINE),
         End(None, "SIGTERM", "DeadlineExceeded", DEADLINE, b""),

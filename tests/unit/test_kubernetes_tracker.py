@@ -446,6 +446,24 @@ def test_who_is_given_up_has_its_last_word_before_its_job_is_stopped():
     assert (world.last.reason, world.stopped) == ("Unschedulable", [JOB])
 
 
+def test_a_pod_that_another_job_has_made_answers_for_nobody():
+    world = World()
+    world.tracker.created(JOB, "u-mine")
+
+    world.pod(state=terminated(0))
+
+    assert world.told == []
+
+
+def test_a_job_that_has_passed_its_own_deadline_is_late_and_not_deleted():
+    late = condition("FailureTarget", reason="DeadlineExceeded")
+    world = World().pod(state=running()).job(late)
+
+    world.tracker.observe_pod("MODIFIED", deleted(pod(state=terminated(143))))
+
+    assert world.last.reason == "DeadlineExceeded"
+
+
 def test_all_that_is_left_can_be_given_up():
     world = World().pod(state=running())
 

@@ -357,6 +357,7 @@ ENDS = {
     "ExceededQuota": (QuotaExceededError, TaskStartError, "quota", "raised"),
     "FailedCreate": (JobRefusedError, ClusterError, "refuses its pod", "job_patch"),
     "PodDeleted": (TaskLostError, TaskError, "pod was deleted", "retries"),
+    "StartError": (ContainerConfigError, TaskStartError, "cannot start", "base_image"),
     "QueueTimeout": (QueueTimeoutError, TimeoutError, "queue_timeout", "wait longer"),
     "Unreachable": (TaskLostError, TaskError, "could not be reached", ""),
     "Unschedulable": (UnschedulableError, QueueTimeoutError, "no node took it", "less cpu, memory or gpus"),

@@ -11,12 +11,14 @@ _JOB_NAME = "batch.kubernetes.io/job-name"
 _FAILURES = "batch.kubernetes.io/job-index-failure-count"
 _CONTAINER = "main"
 _SIGNALLED = 128
+_NEVER_STARTED = {"ContainerCannotRun", "StartError"}
 
 
 class Pod(NamedTuple):
     """One attempt of a Job.
 
-    *state* is the container's: a key of ``waiting``, ``running`` or ``terminated`` with its details, or empty.
+    *owner* is the uid of the Job that made it. *state* is the container's: a key of ``waiting``, ``running`` or
+    ``terminated`` with its details, or empty.
     *failures* is how many attempts of its index failed before it. *disrupted* is the reason of the condition
     ``DisruptionTarget``, or empty. *unscheduled* is the reason and the words of the scheduler, while there are any.
     """
@@ -24,6 +26,7 @@ class Pod(NamedTuple):
     uid: str
     name: str
     job_name: str
+    owner: str
     phase: str
     failures: int
     node: str
@@ -60,6 +63,7 @@ def read_pod(item: dict[str, Any]) -> Pod:
         uid=meta["uid"],
         name=meta["name"],
         job_name=(meta.get("labels") or {}).get(_JOB_NAME, ""),
+        owner=next((each["uid"] for each in meta.get("ownerReferences") or () if each.get("controller")), ""),
         phase=status.get("phase", ""),
         failures=int((meta.get("annotations") or {}).get(_FAILURES, "0")),
         node=(item.get("spec") or {}).get("nodeName", ""),
@@ -90,8 +94,11 @@ def _unscheduled(condition: dict[str, Any]) -> tuple[str, str] | None:
 def end_of(pod: Pod) -> End:
     """Return how a pod that has ended did so."""
     details = pod.details if pod.state == "terminated" else {}
-    receipt = details.get("message", "").encode()
+    words = details.get("message", "")
     reason = pod.reason or _container_reason(details)
+    if reason in _NEVER_STARTED:
+        # What would be the receipt is the runtime's word here.
+        return End(None, None, "StartError", words, b"")
     if pod.state != "terminated":
         return End(None, None, reason or ("PodDeleted" if pod.being_deleted else "Lost"), pod.message, b"")
     code = details.get("exitCode", 0)
@@ -99,13 +106,13 @@ def end_of(pod: Pod) -> End:
     # A pod that is deleted gets a SIGTERM and, if it does not heed that, a SIGKILL.
     if code and pod.being_deleted and not pod.disrupted and not pod.reason:
         reason = "PodDeleted"
-    return End(None if name else code, name, reason, pod.message, receipt)
+    return End(None if name else code, name, reason, pod.message, words.encode())
 
 
 def _container_reason(details: dict[str, Any]) -> str:
     # The others, Completed and Error, say what the exit code says.
     reason: str = details.get("reason", "")
-    return reason if reason in {"OOMKilled", "ContainerCannotRun", "StartError"} else ""
+    return reason if reason in {"OOMKilled", *_NEVER_STARTED} else ""
 
 
 def _signal_name(code: int) -> str | None:

@@ -83,16 +83,23 @@ class KubernetesRun:
         name = job["metadata"]["name"]
         self.tracker.expect(job)
         try:
-            connection.create(connection.path("jobs", api=JOBS), job, fieldValidation="Strict")
-        except ApiError as error:
-            # An answer was lost and the request repeated: names hold the random id of the run.
-            if error.reason == "AlreadyExists":
-                return
-            self.tracker.forget(name)
-            raise refused(error, f"create the Job {name}") from error
+            made = self._create(job)
         except ClusterError:
             self.tracker.forget(name)
             raise
+        self.tracker.created(name, made["metadata"]["uid"])
+
+    def _create(self, job: Manifest) -> dict[str, Any]:
+        connection, name = self.connection, job["metadata"]["name"]
+        try:
+            return connection.create(connection.path("jobs", api=JOBS), job, fieldValidation="Strict")
+        except ApiError as error:
+            if error.reason == "AlreadyExists":
+                # An answer was lost and the request repeated, or somebody else wants to answer in its place.
+                made = connection.get(connection.path("jobs", name, api=JOBS))
+                if self.lease.owner in made["metadata"].get("ownerReferences", ()):
+                    return made
+            raise refused(error, f"create the Job {name}") from error
 
     def stop_job(self, job_name: str) -> None:
         try:
@@ -103,7 +110,7 @@ class KubernetesRun:
 
     def close(self) -> None:
         """Stop all Jobs, have everything removed, end all threads."""
-        # Where the server is gone, the Lease ends without us, and all that is left with it.
+        # Where the server is gone, `ascend runs gc` finds the Lease, and removes it with all that is left.
         self.connection.patience = min(self.connection.patience, _LAST_PATIENCE)
         for name in self.tracker.unfinished():
             self.stop_job(name)

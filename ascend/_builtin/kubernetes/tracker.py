@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from ascend._builtin.kubernetes.conditions import has_ended, is_late, last_words
 from ascend._builtin.kubernetes.diagnosis import Diagnosis, diagnose
 from ascend._builtin.kubernetes.pods import Pod, end_of, read_pod
 from ascend.model import JobOutput, JobStatus
@@ -44,6 +45,8 @@ class _Job:
     created: float
     # Since when it waits for an attempt to begin; `None` while one runs.
     waiting_since: float | None
+    # What the server calls it, once it has answered.
+    uid: str = ""
     item: Mapping[str, Any] | None = None
     # Attempts by the uid of their pods, in order, and the newest of them.
     attempts: list[str] = field(default_factory=list)
@@ -98,6 +101,13 @@ class Tracker:
                 meta["name"], spec.get("backoffLimitPerIndex", 0), frozenset(codes), timeout, now, now
             )
 
+    def created(self, job_name: str, uid: str) -> None:
+        """Take pods for those of the Job only if it has made them."""
+        with self._guard:
+            job = self._jobs.get(job_name)
+            if job is not None:
+                job.uid = uid
+
     def forget(self, job_name: str) -> None:
         """Expect nothing of a Job whose creation was refused."""
         with self._guard:
@@ -119,7 +129,7 @@ class Tracker:
         pod = read_pod(item)
         with self._guard:
             job = self._jobs.get(pod.job_name)
-            if job is None or pod.uid in job.ended:
+            if job is None or pod.uid in job.ended or (job.uid and pod.owner != job.uid):
                 return
             if pod.uid not in job.attempts:
                 job.attempts.append(pod.uid)
@@ -139,9 +149,7 @@ class Tracker:
             if job is None:
                 return
             job.item = item
-            conditions = item.get("status", {}).get("conditions") or ()
-            over = any(each["type"] in {"Complete", "Failed"} and each["status"] == "True" for each in conditions)
-            if over and job.over_at is None:
+            if has_ended(item) and job.over_at is None:
                 job.over_at = self._clock()
             gone = kind == "DELETED" or "deletionTimestamp" in item["metadata"]
         if gone:
@@ -172,7 +180,7 @@ class Tracker:
                 if job.ending:
                     continue
                 if job.over_at is not None and self._clock() - job.over_at > _GRACE_SECONDS:
-                    self._finish(job.name, self._status(job, "failed", **_last_words(job)))
+                    self._finish(job.name, self._status(job, "failed", **last_words(job.item)))
                 elif job.waiting_since is not None:
                     self._look_at(job, self._clock() - job.waiting_since, refusals.get(job.name))
 
@@ -256,6 +264,9 @@ class Tracker:
 
     def _verdict(self, job: _Job, pod: Pod, exit_code: int | None, reason: str) -> tuple[bool, str]:
         """Return whether no attempt follows, and the reason of the end."""
+        if reason == "PodDeleted" and is_late(job.item):
+            # The Job's own deadline has its pods deleted.
+            reason = "DeadlineExceeded"
         if exit_code == 0 or reason == "DeadlineExceeded" or exit_code in job.final_codes:
             return True, reason
         if pod.disrupted:
@@ -280,13 +291,3 @@ class Tracker:
             for log in job.logs.values():
                 log.close()
             self._emit(status)
-
-
-def _last_words(job: _Job) -> dict[str, str]:
-    """Return reason and message of a Job that ended without any word of its pods."""
-    conditions = (job.item or {}).get("status", {}).get("conditions") or ()
-    for condition in conditions:
-        if condition["type"] == "Failed":
-            reason = "DeadlineExceeded" if condition.get("reason") == "DeadlineExceeded" else "PodDeleted"
-            return {"reason": reason, "message": condition.get("message", "")}
-    return {"reason": "Lost", "message": "its pod is gone, and with it its answer"}
