@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BOOT", "Delivery", "default_image", "image_of", "job_manifest"]
 
-BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from ascend.runner import main; main()"
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from ascend._core.bytecode import install; install(sys.argv[1]); "
+    "from ascend.runner import main; main()"
+)
 """What the container runs: the runner out of its archive. Starting the archive itself would import runpy, 8 ms."""
 
 _SETUP_SECONDS = 300

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import marshal
+import os
 from functools import cache
 from importlib import util
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
+
+from ascend._core.bytecode import MODULES, RESOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +23,7 @@ _STAYS_HERE = ("cli", "testing", "__main__.py")
 _STARTS_EVERY_TASK = (
     "ascend",
     "ascend._core",
+    "ascend._core.bytecode",
     "ascend._core.guard",
     "ascend._core.pickling",
     "ascend._core.transport",
@@ -28,6 +32,7 @@ _STARTS_EVERY_TASK = (
     "cloudpickle",
 )
 _UNCHECKED = b"\x01\x00\x00\x00"
+_CHECKED = b"\x03\x00\x00\x00"
 
 
 @cache
@@ -46,6 +51,7 @@ def runner_archive() -> bytes:
         for package in (ascend, cloudpickle, packaging):
             for name, content in _members(package):
                 archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo(RESOURCE, _EPOCH), _library_bytecode(), zipfile.ZIP_DEFLATED)
     return target.getvalue()
 
 
@@ -62,6 +68,21 @@ def _members(package: ModuleType) -> Iterator[tuple[str, bytes]]:
         if module.startswith("cloudpickle") or module in _STARTS_EVERY_TASK:
             # Compiling cloudpickle would take longer than anything else that a small task does.
             yield f"{name}c", _bytecode(module, name, source)
+
+
+def _library_bytecode() -> bytes:
+    """Return what `ascend._core.bytecode` reads: checked .pyc files, by their place in the standard library."""
+    found = {}
+    for module in MODULES:
+        spec = util.find_spec(module)
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            continue
+        path = Path(spec.origin)
+        source = path.read_bytes()
+        inside = path.relative_to(Path(os.__file__).parent).with_suffix("").as_posix()
+        code = compile(source, spec.origin, "exec", dont_inherit=True)
+        found[inside] = util.MAGIC_NUMBER + _CHECKED + util.source_hash(source) + marshal.dumps(code)
+    return marshal.dumps(found)
 
 
 def _bytecode(module: str, name: str, source: bytes) -> bytes:

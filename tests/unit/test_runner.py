@@ -193,6 +193,7 @@ def test_a_call_by_reference_loads_little_of_the_standard_library_and_nothing_el
     assert [name for name in loaded if name.startswith("ascend")] == [
         "ascend",
         "ascend._core",
+        "ascend._core.bytecode",
         "ascend._core.guard",
         "ascend._core.pickling",
         "ascend._core.wire",

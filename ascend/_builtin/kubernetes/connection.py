@@ -38,8 +38,8 @@ _OK, _REDIRECTED, _UNAUTHORIZED, _NOT_FOUND = 200, 300, 401, 404
 _COME_AGAIN = {429, 502, 503, 504}
 _PAGE = 500
 _CALLS, _WATCHES, _LOGS = range(3)
-# urllib3 keeps so many connections; more are made, and closed after use.
-_POOL_SIZE = 32
+# urllib3 keeps so many connections; more are made, and it warns of each that it closes after use.
+_POOL_SIZE = 256
 
 
 class _Request(NamedTuple):

@@ -29,6 +29,7 @@ _END_SECONDS = 2.0
 _FOLLOW_AFTER = 0.5
 _STREAM_SECONDS = 3600.0
 _READ_SECONDS = 30.0
+_LONGEST_PAUSE = 60.0
 _ATTEMPTS = 5
 _PAUSE = 0.5
 _SHORT_SECONDS = 10.0
@@ -57,13 +58,15 @@ class PodLog:
 
         One that ends at once is read by `finish` alone: that is one request less.
         """
-        failures = 0
+        failures, pause = 0, _END_SECONDS
         ended = self._ended.wait(_FOLLOW_AFTER)
         while not ended and failures < _ATTEMPTS:
             started = monotonic()
             try:
                 self._read(follow=True)
-                ended = self._ended.wait(_END_SECONDS)
+                # On a busy cluster the pod's status may be long in coming.
+                ended = self._ended.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
             except (OSError, ClusterError):
                 ended = self._ended.wait(_PAUSE)
                 # One that held for a while was cut by a proxy or by silence.
