@@ -100,10 +100,10 @@ class Dispatcher:
             return
         task = entry.task
         # One that died may have died while it stored its outcome.
-        if entry.stored or failed:
+        if entry.stored or (failed and entry.created):
             storage.delete(job_prefix(task))
         # The cluster's own storage goes with the run, as the lines in memory do.
-        if failed and self._profile.storage is not None and (lines := entry.output.tail(None)):
+        if failed and entry.created and self._profile.storage is not None and (lines := entry.output.tail(None)):
             storage.put(log_key(task.project, task.user, task.job_name), ["\n".join(lines).encode()])
 
     def fetch_outcome(self, entry: Entry) -> memoryview:
@@ -152,8 +152,8 @@ class Dispatcher:
             variables["ASCEND_CALL"] = packed.inline
         else:
             storage = self._needed_storage(f"the call of {entry.task.function} is too large to travel inside its Job")
-            entry.stored = True
             storage.put(f"{prefix}/call", packed.parts)
+            entry.stored = True
             variables["ASCEND_CALL_URL"] = storage.sign(f"{prefix}/call", "GET", lifetime=_LINK_SECONDS)
         if self.storage is not None:
             storage = self.storage

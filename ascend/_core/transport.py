@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ascend._core import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+_COME_AGAIN = {408, 429, 500, 502, 503, 504}
 
 
 class _FileTransport:
@@ -54,20 +60,23 @@ class _HttpTransport:
         from http.client import HTTPException  # noqa: PLC0415
         from urllib.request import urlopen  # noqa: PLC0415
 
-        try:
-            with urlopen(url, timeout=60) as response:
-                if "Content-Length" not in response.headers:
-                    return bytearray(response.read())
-                data = bytearray(int(response.headers["Content-Length"]))
-                view = memoryview(data)
-                while view and (count := response.readinto(view)):
-                    view = view[count:]
-        except HTTPException as exc:
-            raise OSError(repr(exc)) from exc
-        if view:
-            msg = f"the connection broke off {len(view):,} bytes before the end"
-            raise OSError(msg)
-        return data
+        def read() -> bytearray:
+            try:
+                with urlopen(url, timeout=60) as response:
+                    if "Content-Length" not in response.headers:
+                        return bytearray(response.read())
+                    data = bytearray(int(response.headers["Content-Length"]))
+                    view = memoryview(data)
+                    while view and (count := response.readinto(view)):
+                        view = view[count:]
+            except HTTPException as exc:
+                raise OSError(repr(exc)) from exc
+            if view:
+                msg = f"the connection broke off {len(view):,} bytes before the end"
+                raise OSError(msg)
+            return data
+
+        return _patiently(read)
 
     @staticmethod
     def write(url: str, buffers: Sequence[Any]) -> None:
@@ -81,12 +90,29 @@ class _HttpTransport:
             # Azure refuses a PUT without it; the others ignore it.
             "x-ms-blob-type": "BlockBlob",
         }
-        request = Request(url, data=iter(buffers), method="PUT", headers=headers)
+
+        def write() -> None:
+            request = Request(url, data=iter(buffers), method="PUT", headers=headers)
+            try:
+                with urlopen(request, timeout=600):
+                    pass
+            except HTTPException as exc:
+                raise OSError(repr(exc)) from exc
+
+        _patiently(write)
+
+
+def _patiently(request: Callable[[], T]) -> T:
+    """Make a request again while a storage is busy or away: hours of work may hang on its answer."""
+    for pause in _PAUSES:
         try:
-            with urlopen(request, timeout=600):
-                pass
-        except HTTPException as exc:
-            raise OSError(repr(exc)) from exc
+            return request()
+        except OSError as exc:
+            # Only an answer has a code.
+            if getattr(exc, "code", 503) not in _COME_AGAIN:
+                raise
+            time.sleep(pause)
+    return request()
 
 
 def _path_of(url: str) -> str:

@@ -8,7 +8,7 @@ from benchmarks.measure import Options
 TINY = Options(runs=1, calls=1, tasks=4)
 
 
-@pytest.mark.timeout(300, func_only=True)
+@pytest.mark.timeout(900, func_only=True)
 def test_the_benchmark_on_kubernetes_measures_everything(own_cluster):
     tables = run(TINY)
 

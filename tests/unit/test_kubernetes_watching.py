@@ -207,10 +207,18 @@ def test_a_trouble_that_passes_loses_nothing(trouble):
 @pytest.mark.parametrize("where", ["list", "watch"])
 def test_a_refusal_ends_it(status, where):
     no = refusal(status, "Reason", "words")
-    server = ScriptedServer([no], []) if where == "list" else ScriptedServer([([], "5")], [[bookmark(6)], no])
+    refused = [no] * 50
+    server = ScriptedServer(refused, []) if where == "list" else ScriptedServer([([], "5")], [[bookmark(6)], *refused])
 
     with pytest.raises(ApiError, match="words"):
-        run(server)
+        run(server, patience=0.1)
+
+
+def test_a_refusal_that_passes_ends_nothing():
+    no = refusal(403, "Forbidden", "the rules are not known yet")
+    server = ScriptedServer([([], "5")], [[bookmark(6)], no, [event("ADDED", pod("one", 7))]])
+
+    assert follow(server) == [("ADDED", "one")]
 
 
 def test_a_server_that_is_away_for_longer_than_the_patience_is_unreachable():

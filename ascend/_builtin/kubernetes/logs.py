@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import threading
 from datetime import datetime
-from math import inf
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,8 @@ _FOLLOW_AFTER = 0.5
 _STREAM_SECONDS = 3600.0
 _READ_SECONDS = 30.0
 _LONGEST_PAUSE = 60.0
+# As long as a server that starts anew may take, and its kubelets until they answer again.
+_PATIENCE = 60.0
 _ATTEMPTS = 5
 _PAUSE = 0.5
 _SHORT_SECONDS = 10.0
@@ -42,7 +43,14 @@ _ZONE = 29
 class PodLog:
     """Hands the lines of a pod's container to *emit*, in one thread at a time."""
 
-    def __init__(self, connection: Connection, pod: str, emit: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        pod: str,
+        emit: Callable[[tuple[str, ...]], None],
+        patience: float = _PATIENCE,
+    ) -> None:
+        self._patience = patience
         self._connection = connection
         self._pod = pod
         self._emit = emit
@@ -50,8 +58,6 @@ class PodLog:
         self._stream: Stream | None = None
         self._ended = threading.Event()
         self._reading = threading.Lock()
-        # When a stream that was followed ended by itself.
-        self._over_at = -inf
 
     def follow(self) -> None:
         """Read while the container runs; returns when it has ended, or when nothing can be read any more.
@@ -78,9 +84,8 @@ class PodLog:
         self.close()
         # Whoever is being read stops now, and whoever is being opened, which may take long, reads nothing any more.
         with self._reading:
-            # The log ends with the container, and the pod's status tells so a moment later.
-            if monotonic() - self._over_at < _END_SECONDS:
-                return None
+            pass
+        # A stream that ended by itself may have been ended by what lies between: the rest is always asked for.
         return self._read_rest()
 
     def close(self) -> None:
@@ -90,20 +95,21 @@ class PodLog:
             self._stream.close()
 
     def _read_rest(self) -> str | None:
-        problem = None
-        for _ in range(_ATTEMPTS):
+        end = monotonic() + self._patience
+        while True:
             try:
                 self._read(follow=False)
             except ApiError as exc:
                 problem = exc.message
                 if exc.status == _NOT_FOUND:
-                    break
+                    return problem
             except (OSError, ClusterError) as exc:
                 problem = str(exc)
             else:
                 return None
+            if monotonic() > end:
+                return problem
             sleep(_PAUSE)
-        return problem
 
     def _read(self, *, follow: bool) -> None:
         query: dict[str, object] = {"container": "main", "timestamps": "true"}
@@ -120,18 +126,15 @@ class PodLog:
         with self._reading:
             if follow and self._ended.is_set():
                 stream.close()
-            self._over_at = -inf
             self._take(stream, follow=follow)
 
     def _take(self, stream: Stream, *, follow: bool) -> None:
         taken, seen = (self._time, self._count), 0
         for batch in stream.batches():
             seen = self._take_lines(batch, taken, seen)
+        # While it is followed, a line without its end may be one whose other half was cut off.
         if not follow and stream.rest:
             self._take_lines([stream.rest], taken, seen)
-        # A line without its end is the last one, or the connection of the API server to the kubelet broke.
-        if follow and not stream.rest and not self._ended.is_set():
-            self._over_at = monotonic()
 
     def _take_lines(self, batch: list[bytes], taken: tuple[str, int], seen: int) -> int:
         """Hand over what was not *taken* before; return how many lines of its time were seen."""

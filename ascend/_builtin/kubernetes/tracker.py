@@ -148,7 +148,9 @@ class Tracker:
             job = self._jobs.get(item["metadata"]["name"])
             if job is None:
                 return
-            job.item = item
+            # Without what it carries.
+            suspended = (item.get("spec") or {}).get("suspend", False)
+            job.item = {"spec": {"suspend": suspended}, "status": item.get("status") or {}}
             if has_ended(item) and job.over_at is None:
                 job.over_at = self._clock()
             gone = kind == "DELETED" or "deletionTimestamp" in item["metadata"]

@@ -34,6 +34,9 @@ _WATCH_SECONDS = (240, 300)
 _SILENCE_SECONDS = 90.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _GONE = 410
+_REFUSED = {401, 403, 404}
+# A server that has just started may not know all rules yet.
+_REFUSED_SECONDS = 20.0
 
 
 class Watch:
@@ -57,6 +60,7 @@ class Watch:
         self._selector = selector
         self._tell = tell
         self._patience = patience
+        self._refused_patience = min(_REFUSED_SECONDS, patience)
         self._known: dict[str, dict[str, Any]] = {}
         self._version = ""
         self._stream: Stream | None = None
@@ -134,22 +138,22 @@ class Watch:
         if kind == "DELETED":
             self._known.pop(uid, None)
         else:
-            self._known[uid] = item
+            # Enough to tell of its end: what a Job carries is large, and there may be thousands.
+            self._known[uid] = {name: item[name] for name in ("metadata", "status") if name in item}
         self._tell(kind, item)
 
     def _check(self, exc: Exception) -> None:
         """Raise if it makes no sense to go on."""
         if self._closed.is_set():
             return
-        if isinstance(exc, ApiError):
-            if exc.status == _GONE:
-                self._version = ""
-                return
-            if exc.status in {401, 403, 404}:
-                raise exc
+        if isinstance(exc, ApiError) and exc.status == _GONE:
+            self._version = ""
+            return
         now = monotonic()
         if self._lost_at is None:
             self._lost_at = now
+        if isinstance(exc, ApiError) and exc.status in _REFUSED and now - self._lost_at > self._refused_patience:
+            raise exc
         if now - self._lost_at > self._patience:
             server = self._connection.place.server
             msg = f"nothing was heard of the API server at {server} for {self._patience:.0f} s: {exc}"
