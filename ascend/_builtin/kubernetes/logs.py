@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PodLog"]
 
 # A pod's status may come that much later than the end of its log.
-_END_SECONDS = 2.0
+_END_SECONDS = 10.0
 _FOLLOW_AFTER = 0.5
 _STREAM_SECONDS = 3600.0
 _READ_SECONDS = 30.0
