@@ -78,8 +78,8 @@ class LocalCluster:
         if self._folder is None:
             msg = "the local cluster is not open"
             raise ClusterError(msg)
-        if len(content) > _PLACED_FILE:
-            msg = f"{name} has {len(content):,} bytes, and the local cluster takes {_PLACED_FILE:,} at most"
+        if len(content) > (most := self.traits.placed_file):
+            msg = f"{name} has {len(content):,} bytes, and the local cluster takes {most:,} at most"
             raise ClusterError(msg)
         path = self._folder / "placed" / sha256(content).hexdigest() / name
         with _folder_errors():

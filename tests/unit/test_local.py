@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from threading import Condition, Thread
 
@@ -407,10 +408,20 @@ def test_the_folder_of_another_run_of_this_process_stays(local):
     assert Path(local.runner.path).exists()
 
 
-def test_a_file_that_is_too_large_is_refused(local, monkeypatch):
-    monkeypatch.setattr("ascend._builtin.local._PLACED_FILE", 10)
+class SmallCluster(LocalCluster):
+    """The local cluster, which takes files of ten bytes at most."""
+
+    @property
+    def traits(self):
+        return replace(super().traits, placed_file=10)
+
+
+def test_a_file_that_is_too_large_is_refused():
+    cluster = SmallCluster()
+    cluster.open("small")
     with pytest.raises(ClusterError, match="has 11 bytes"):
-        local.cluster.place("large.zip", bytes(11))
+        cluster.place("large.zip", bytes(11))
+    cluster.close()
 
 
 def test_a_file_is_placed_in_the_folder_of_an_open_cluster_only():
