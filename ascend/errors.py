@@ -7,6 +7,7 @@
     ├── PluginError                 a plugin does not load, or breaks the rules of its hook
     │   └── NoPluginError           no installed plugin serves what was asked for
     ├── EnvironmentBuildError       the requirements could not be installed
+    │   └── ImageBuildError         a build in the cluster failed
     ├── SerializationError          a call cannot be pickled          (also a pickle.PicklingError)
     ├── SourceError                 the project's source cannot be shipped
     ├── StorageError                the storage refused or failed
@@ -49,6 +50,7 @@ __all__ = [
     "ConfigError",
     "ContainerConfigError",
     "EnvironmentBuildError",
+    "ImageBuildError",
     "ImagePullError",
     "InitializerError",
     "JobRefusedError",
@@ -95,6 +97,20 @@ class NoPluginError(PluginError):
 
 class EnvironmentBuildError(AscendError):
     """The requirements could not be resolved or installed; the message ends with the resolver's words."""
+
+
+class ImageBuildError(EnvironmentBuildError):
+    """The build of an image failed; the message has all that the attributes hold.
+
+    *step* is what failed, such as a line of the Dockerfile, *lines* are the last lines of the build's log, and
+    *dockerfile* is what was built, or empty for a builder that needs none.
+    """
+
+    def __init__(self, message: str, *, step: str = "", lines: tuple[str, ...] = (), dockerfile: str = "") -> None:
+        super().__init__(message)
+        self.step = step
+        self.lines = lines
+        self.dockerfile = dockerfile
 
 
 class SerializationError(AscendError, PicklingError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ascend.model import ClusterTraits, Environment, JobOutput, JobStatus, Manifest, PlacedFile
+    from ascend.model import ClusterTraits, Environment, Image, JobOutput, JobStatus, Manifest, PlacedFile
 
 __all__ = ["Buffer", "Cluster", "ImageBuilder", "Serializer", "Storage"]
 
@@ -64,16 +64,8 @@ class ImageBuilder(Protocol):
         """What users write as ``image_builder``."""
         ...
 
-    @property
-    def installs(self) -> bool:
-        """Whether an image of `ensure` has the requirements for certain.
-
-        Where it is false, the runner looks for them in the image before it loads the call.
-        """
-        ...
-
-    def ensure(self, environment: Environment, report: Callable[[str], None]) -> str:
-        """Return a reference to an image that has the environment, building it if there is none.
+    def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        """Return an image that has the environment, or one in which the runner installs what it lacks.
 
         Called from many threads, for the same environment too: it is built once. *report* takes lines for
         the user who waits. `EnvironmentBuildError` if it fails; nothing half-built is ever returned.

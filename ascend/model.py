@@ -13,6 +13,7 @@ __all__ = [
     "LABEL_PREFIX",
     "ClusterTraits",
     "Environment",
+    "Image",
     "JobOutput",
     "JobStatus",
     "Manifest",
@@ -123,11 +124,35 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the function must find installed: *requirements* (PEP 508), for *python* ("3.12"), on *base_image*."""
+    """What the function must find installed: *requirements* (PEP 508), for *python* ("3.12"), on *base_image*.
+
+    *lock* is what the requirements come to on *platform*, as a ``requirements.txt`` with hashes; where the user gave
+    no lock file it is empty, until a builder that needs one fills it in by `ascend.building.locks.locked`.
+    *apt* are packages of the image's Debian or Ubuntu. *dockerfile* is the text of one that the user wrote, and
+    *context* the files beside it as an uncompressed tar.
+    """
 
     requirements: tuple[str, ...]
     python: str
     base_image: str
+    lock: str = ""
+    platform: str = "linux/amd64"
+    apt: tuple[str, ...] = ()
+    dockerfile: str | None = None
+    context: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Where an environment can be had: the image *reference*, by digest wherever it was built.
+
+    *lock* is what the runner installs when the pod starts, before it loads the call; empty if the image has
+    everything. *complete* is false if nobody made sure: then the runner looks for the requirements in the image.
+    """
+
+    reference: str
+    lock: str = ""
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ascend.model import Image
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,7 +18,6 @@ class PrebuiltImages:
     """Images that somebody else has built: nothing is installed into them, and every task sees what is in its own."""
 
     name = "prebuilt"
-    installs = False
 
-    def ensure(self, environment: Environment, report: Callable[[str], None]) -> str:  # noqa: ARG002 - nothing to wait for
-        return environment.base_image
+    def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:  # noqa: ARG002 - nothing to wait for
+        return Image(environment.base_image, complete=False)

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from ascend._builtin.uv_program import UnsolvableError, Uv, answer_settings
+from ascend.building.uv_program import UnsolvableError, Uv, answer_settings
 from ascend.errors import EnvironmentBuildError
+from ascend.model import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,15 +55,14 @@ class UvEnvironments:
     """Virtual environments below *root*: ``environments`` in ``$ASCEND_CACHE_DIR``, or else in the user's cache."""
 
     name = "virtualenv"
-    installs = True
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
         self._guard = threading.Lock()
-        self._flights: dict[Environment, Future[str | EnvironmentBuildError]] = {}
+        self._flights: dict[Environment, Future[Image | EnvironmentBuildError]] = {}
 
-    def ensure(self, environment: Environment, report: Callable[[str], None]) -> str:
-        flight: Future[str | EnvironmentBuildError] = Future()
+    def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        flight: Future[Image | EnvironmentBuildError] = Future()
         with self._guard:
             first = self._flights.setdefault(environment, flight)
         if first is flight:
@@ -75,11 +75,11 @@ class UvEnvironments:
 
     def _fly(
         self,
-        flight: Future[str | EnvironmentBuildError],
+        flight: Future[Image | EnvironmentBuildError],
         environment: Environment,
         report: Callable[[str], None],
     ) -> None:
-        outcome: str | EnvironmentBuildError = EnvironmentBuildError("the installation was interrupted")
+        outcome: Image | EnvironmentBuildError = EnvironmentBuildError("the installation was interrupted")
         try:
             outcome = self._find_or_make(environment, report)
         except EnvironmentBuildError as exc:
@@ -88,13 +88,13 @@ class UvEnvironments:
             outcome = EnvironmentBuildError(f"the environment cannot be made: {exc}")
             outcome.__cause__ = exc
         finally:
-            if not isinstance(outcome, (str, UnsolvableError)):
+            if not isinstance(outcome, (Image, UnsolvableError)):
                 # A broken connection is worth another try; a contradiction is not.
                 with self._guard:
                     self._flights.pop(environment, None)
             flight.set_result(outcome)
 
-    def _find_or_make(self, environment: Environment, report: Callable[[str], None]) -> str:
+    def _find_or_make(self, environment: Environment, report: Callable[[str], None]) -> Image:
         if environment.base_image != f"python:{environment.python}-slim":
             report(f"base_image {environment.base_image} is not used here: tasks run in a virtual environment")
         root = self._root or _default_root()
@@ -106,7 +106,7 @@ class UvEnvironments:
         python = _ready(root / key)
         if python is None:
             python = _make_once(_Order(requirements, interpreter, root / key, uv, report))
-        return f"env:{python}"
+        return Image(f"env:{python}")
 
 
 def _default_root() -> Path:

@@ -14,7 +14,7 @@ from ascend._core.source.handmade import HandmadeModules
 from ascend._core.source.tracker import SourceTracker
 from ascend._core.wire import python_minor
 from ascend.errors import ConfigError
-from ascend.model import Environment
+from ascend.model import Environment, Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,12 +81,12 @@ class Dispatcher:
     def dispatch(self, entry: Entry, about_to_create: Callable[[Entry], None]) -> None:
         """Take the task of *entry* the whole way; *about_to_create* is told before events can come."""
         task = entry.task
-        image, looked_for = self._image(entry)
+        image = self._image(entry)
         self._begin(entry, "pack")
         manifest = job_manifest(
             task,
-            image=image,
-            delivery=self._deliver(entry, looked_for),
+            image=image.reference,
+            delivery=self._deliver(entry, _looked_for(image, task)),
             node_type=self._plugins.node_type(task.needs.node_type, self._profile) if task.needs.node_type else None,
         )
         self._plugins.modify_job(manifest, task, self._profile)
@@ -121,20 +121,18 @@ class Dispatcher:
         about_to_create(entry)
         self.cluster.create_job(manifest)
 
-    def _image(self, entry: Entry) -> tuple[str, dict[str, str]]:
-        """Return the image of a task, and the variable that has the runner look for what nobody installs there."""
+    def _image(self, entry: Entry) -> Image:
         needs = entry.task.needs
         image = image_of(needs.base_image) if needs.base_image else default_image()
         if not needs.requirements:
-            return image, {}
+            return Image(image)
         self._begin(entry, "environment")
         name = needs.image_builder or self.cluster.traits.image_builder
         with self._guard:
             builder = self._builders.get(name)
             if builder is None:
                 builder = self._builders[name] = self._plugins.image_builder(name, self._profile)
-        reference = builder.ensure(Environment(needs.requirements, python_minor(), image), self._note)
-        return reference, {} if builder.installs else {"ASCEND_REQUIREMENTS": "\n".join(needs.requirements)}
+        return builder.ensure(Environment(needs.requirements, python_minor(), image), self._note)
 
     def _deliver(self, entry: Entry, variables: dict[str, str]) -> Delivery:
         """Put what must travel where the pod can get at it; return how it does."""
@@ -197,6 +195,11 @@ class Dispatcher:
         if (storage := self.storage) is None:
             raise _no_storage(reason)
         return storage
+
+
+def _looked_for(image: Image, task: Task) -> dict[str, str]:
+    """Return the variable that has the runner look for what nobody has installed."""
+    return {} if image.complete else {"ASCEND_REQUIREMENTS": "\n".join(task.needs.requirements or ())}
 
 
 def _no_storage(reason: str) -> ConfigError:

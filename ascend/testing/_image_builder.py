@@ -11,7 +11,7 @@ import pytest
 from ascend._core.manifest import default_image
 from ascend.errors import EnvironmentBuildError
 from ascend.interfaces import ImageBuilder
-from ascend.model import Environment
+from ascend.model import Environment, Image
 
 _THREADS = 8
 _PATIENCE = 60.0
@@ -41,17 +41,20 @@ class ImageBuilderContract:
         assert isinstance(builder, ImageBuilder)
         assert builder.name
 
-    def test_it_returns_a_reference(self, builder: ImageBuilder, possible: Environment) -> None:
-        """The same for the same environment."""
-        reference = builder.ensure(possible, _ignore)
-        assert reference
-        assert builder.ensure(possible, _ignore) == reference
+    def test_it_returns_an_image(self, builder: ImageBuilder, possible: Environment) -> None:
+        """The same for the same environment, with a reference; a lock has a hash for every line that it pins."""
+        image = builder.ensure(possible, _ignore)
+        assert isinstance(image, Image)
+        assert image.reference
+        pinned = [line for line in image.lock.splitlines() if "==" in line]
+        assert image.lock.count("--hash=") >= len(pinned)
+        assert builder.ensure(possible, _ignore) == image
 
     def test_many_threads_get_one_image(self, builder: ImageBuilder, possible: Environment) -> None:
         """An environment that many ask for at once is built once."""
         barrier = Barrier(_THREADS)
 
-        def ask(_: int) -> str:
+        def ask(_: int) -> Image:
             barrier.wait(_PATIENCE)
             return builder.ensure(possible, _ignore)
 
@@ -64,10 +67,12 @@ class ImageBuilderContract:
         builder.ensure(possible, lines.append)
         assert all(line and "\n" not in line for line in lines)
 
-    def test_what_cannot_be_had_is_an_error(self, builder: ImageBuilder, impossible: Environment) -> None:
-        """Every time, and the error names what was asked for; who installs nothing leaves that to the runner."""
-        if not builder.installs:
-            assert builder.ensure(impossible, _ignore) == impossible.base_image
+    def test_what_cannot_be_had_is_an_error(
+        self, builder: ImageBuilder, possible: Environment, impossible: Environment
+    ) -> None:
+        """Every time, and the error names what was asked for; who makes sure of nothing leaves that to the runner."""
+        if not builder.ensure(possible, _ignore).complete:
+            assert builder.ensure(impossible, _ignore) == Image(impossible.base_image, complete=False)
             return
         for _ in range(2):
             with pytest.raises(EnvironmentBuildError, match=impossible.requirements[0]):

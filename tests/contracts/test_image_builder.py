@@ -6,7 +6,7 @@ import pytest
 
 from ascend._builtin.prebuilt import PrebuiltImages
 from ascend._builtin.uv_environment import UvEnvironments
-from ascend.model import Environment
+from ascend.model import Environment, Image
 from ascend.testing import ImageBuilderContract
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -25,9 +25,10 @@ class TestUvEnvironments(ImageBuilderContract):
 
 
 def test_a_prebuilt_image_is_taken_as_it_is():
-    assert PrebuiltImages().ensure(Environment((), PYTHON, "registry.example/team/image:1"), print).endswith("/image:1")
+    image = PrebuiltImages().ensure(Environment((), PYTHON, "registry.example/team/image:1"), print)
+    assert image.reference == "registry.example/team/image:1"
 
 
 def test_a_prebuilt_image_is_taken_on_trust_and_looked_into_by_the_runner():
-    assert PrebuiltImages().ensure(Environment(("six",), PYTHON, "image"), print) == "image"
-    assert not PrebuiltImages().installs
+    image = PrebuiltImages().ensure(Environment(("six",), PYTHON, "image"), print)
+    assert image == Image("image", complete=False)

@@ -18,7 +18,7 @@ from ascend import hookimpl
 from ascend._core.plugins.asking import Plugins
 from ascend.errors import NoPluginError, PluginError
 from ascend.interfaces import Storage
-from ascend.model import ClusterTraits, Needs, NodeType, PlacedFile, Profile, Task, TaskEvent
+from ascend.model import ClusterTraits, Image, Needs, NodeType, PlacedFile, Profile, Task, TaskEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,10 +62,9 @@ class HalfShelf:
 
 class Builder:
     name = "acme"
-    installs = True
 
-    def ensure(self, environment: Environment, report: Callable[[str], None]) -> str:
-        return "image"
+    def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        return Image("image")
 
 
 class Farm:

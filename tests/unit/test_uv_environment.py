@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ascend._builtin.uv_environment import UvEnvironments
-from ascend._builtin.uv_program import answer_settings, uv_environ
+from ascend.building.uv_program import answer_settings, uv_environ
 from ascend.errors import EnvironmentBuildError
-from ascend.model import Environment
+from ascend.model import Environment, Image
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 STOCK = f"python:{PYTHON}-slim"
@@ -53,7 +53,8 @@ from pathlib import Path
 from ascend._builtin.uv_environment import UvEnvironments
 from ascend.model import Environment
 
-print(UvEnvironments(Path(sys.argv[1])).ensure(Environment(tuple(sys.argv[4:]), sys.argv[2], sys.argv[3]), print))
+environment = Environment(tuple(sys.argv[4:]), sys.argv[2], sys.argv[3])
+print(UvEnvironments(Path(sys.argv[1])).ensure(environment, print).reference)
 """
 
 
@@ -83,13 +84,13 @@ def local(project):
     return f"tiny-project @ {project.as_uri()}"
 
 
-def python_of(reference):
-    assert reference.startswith("env:")
-    return Path(reference.removeprefix("env:"))
+def python_of(image):
+    assert image.reference.startswith("env:")
+    return Path(image.reference.removeprefix("env:"))
 
 
-def run_there(reference, code):
-    return subprocess.run([python_of(reference), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+def run_there(image, code):
+    return subprocess.run([python_of(image), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def ensure_elsewhere(root, *requirements):
@@ -105,25 +106,25 @@ def wait_for(condition):
 
 
 def test_requirements_can_be_imported_there(root, project):
-    reference = UvEnvironments(root).ensure(environment(local(project)), print)
-    assert run_there(reference, "import tiny_project; print(tiny_project.answer)") == "42"
+    image = UvEnvironments(root).ensure(environment(local(project)), print)
+    assert run_there(image, "import tiny_project; print(tiny_project.answer)") == "42"
 
 
 def test_an_environment_has_this_minor_version_and_nothing_of_ours(root, project):
-    reference = UvEnvironments(root).ensure(environment(local(project)), print)
-    assert run_there(reference, "import sys; print('%d.%d' % sys.version_info[:2])") == PYTHON
+    image = UvEnvironments(root).ensure(environment(local(project)), print)
+    assert run_there(image, "import sys; print('%d.%d' % sys.version_info[:2])") == PYTHON
     with pytest.raises(subprocess.CalledProcessError):
-        run_there(reference, "import pytest")
+        run_there(image, "import pytest")
 
 
 def test_requirements_come_from_an_index(root):
-    reference = UvEnvironments(root).ensure(environment("six>=1.16"), print)
-    assert run_there(reference, "import six; print(six.__name__)") == "six"
+    image = UvEnvironments(root).ensure(environment("six>=1.16"), print)
+    assert run_there(image, "import six; print(six.__name__)") == "six"
 
 
 def test_no_requirements_are_an_empty_environment(root):
-    reference = UvEnvironments(root).ensure(environment(), print)
-    assert run_there(reference, "import os; print(len(os.listdir(os.path.dirname(os.__file__))) > 0)") == "True"
+    image = UvEnvironments(root).ensure(environment(), print)
+    assert run_there(image, "import os; print(len(os.listdir(os.path.dirname(os.__file__))) > 0)") == "True"
 
 
 def test_the_same_requirements_are_installed_once(root, project):
@@ -155,16 +156,16 @@ def test_index_settings_make_another_environment(root, monkeypatch):
 
 
 def test_each_use_is_noted(root):
-    reference = UvEnvironments(root).ensure(environment(), print)
-    marker = python_of(reference).parents[2] / "ready.json"
+    image = UvEnvironments(root).ensure(environment(), print)
+    marker = python_of(image).parents[2] / "ready.json"
     os.utime(marker, (0, 0))
     UvEnvironments(root).ensure(environment(), print)
     assert marker.stat().st_mtime > 0
 
 
 def test_the_marker_says_what_was_installed(root, project):
-    reference = UvEnvironments(root).ensure(environment(local(project)), print)
-    marker = json.loads((python_of(reference).parents[2] / "ready.json").read_text())
+    image = UvEnvironments(root).ensure(environment(local(project)), print)
+    marker = json.loads((python_of(image).parents[2] / "ready.json").read_text())
     assert marker["lock"] == marker["requirements"] == [local(project)]
 
 
@@ -180,8 +181,8 @@ def test_an_image_that_is_not_used_is_mentioned(root):
 
 
 def test_an_environment_whose_python_is_gone_is_made_again(root):
-    reference = UvEnvironments(root).ensure(environment(), print)
-    python_of(reference).unlink()
+    image = UvEnvironments(root).ensure(environment(), print)
+    python_of(image).unlink()
     assert python_of(UvEnvironments(root).ensure(environment(), print)).exists()
 
 
@@ -238,7 +239,7 @@ def test_two_processes_at_once_make_one_environment(root, project, tmp_path):
     gate.unlink()
     references = {process.communicate(timeout=60)[0].splitlines()[-1] for process in processes}
     assert len(references) == 1
-    assert run_there(references.pop(), "import tiny_project; print(tiny_project.answer)") == "42"
+    assert run_there(Image(references.pop()), "import tiny_project; print(tiny_project.answer)") == "42"
     assert len([path for path in root.glob("*/*") if path.is_dir()]) == 1
 
 
@@ -253,8 +254,8 @@ def test_an_installation_that_was_killed_is_made_again(root, project, tmp_path):
     assert process.returncode == -signal.SIGKILL
     # Its uv lives on, and goes on writing while the next one installs.
     gate.unlink()
-    reference = UvEnvironments(root).ensure(environment(local(project)), print)
-    assert run_there(reference, "import tiny_project; print(tiny_project.answer)") == "42"
+    image = UvEnvironments(root).ensure(environment(local(project)), print)
+    assert run_there(image, "import tiny_project; print(tiny_project.answer)") == "42"
 
 
 def test_settings_of_pip_are_carried_over():
