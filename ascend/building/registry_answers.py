@@ -69,9 +69,7 @@ def unreachable(registry: str, base: str, exc: BaseException) -> RegistryUnreach
     reason = exc.reason if isinstance(exc, URLError) else exc
     text = f"the registry {registry} cannot be reached at {base}: {reason}"
     if isinstance(reason, ssl.SSLCertVerificationError):
-        return RegistryUnreachableError(
-            f"{text}; name the authority that vouches for it: set certificates (ASCEND_CERTIFICATES) to a file that has it"
-        )
+        return RegistryUnreachableError(f"{text}; set certificates (ASCEND_CERTIFICATES) to a file with its authority")
     if isinstance(reason, ssl.SSLError):
         return RegistryUnreachableError(f"{text}; if it speaks no TLS, set registry as in 'http://{registry}/…'")
     return RegistryUnreachableError(f"{text}; see to the setting registry (ASCEND_REGISTRY), and to the network")
