@@ -133,7 +133,7 @@ class Dispatcher:
         with self._guard:
             builder = self._builders.get(name)
             if builder is None:
-                builder = self._builders[name] = self._plugins.image_builder(name, self._profile)
+                builder = self._builders[name] = self._plugins.image_builder(name, self._profile, self._storage)
         platform = needs.platform or DEFAULT_PLATFORM
         return builder.ensure(Environment(needs.requirements, python_minor(), image, platform=platform), self._note)
 

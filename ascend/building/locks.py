@@ -53,8 +53,10 @@ _REMEDIES = {
 }
 
 
-def locked(environment: Environment, profile: Profile, report: Callable[[str], None]) -> Environment:
-    """Return *environment* with its lock: the one that it has, else what its requirements come to."""
+def locked(
+    environment: Environment, profile: Profile, report: Callable[[str], None], *, source: bool = False
+) -> Environment:
+    """Return *environment* with its lock: the one that it has, else what its requirements come to; see `resolve`."""
     if environment.lock or not environment.requirements:
         return environment
     lock = resolve(
@@ -64,6 +66,7 @@ def locked(environment: Environment, profile: Profile, report: Callable[[str], N
         report=report,
         index_urls=profile.index_urls,
         certificates=profile.certificates,
+        source=source,
     )
     return replace(environment, lock=lock)
 

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from ascend.model import Environment
 
-__all__ = ["KEY_LENGTH", "ImageName", "Place", "check_registry", "image_key", "parse_image", "parse_place"]
+__all__ = [
+    "KEY_LENGTH",
+    "ImageName",
+    "Place",
+    "check_registry",
+    "image_key",
+    "image_labels",
+    "parse_image",
+    "parse_place",
+]
 
 KEY_LENGTH = 40
 """How many characters the key of an environment has; it is the tag of its image, and part of the name of its Job."""
@@ -142,3 +151,13 @@ def image_key(environment: Environment, *, base_digest: str, builder: str, versi
         version,
     ]
     return sha256(json.dumps(content).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def image_labels(environment: Environment, *, builder: str) -> dict[str, str]:
+    """Return the labels by which people and ``ascend image list`` see what an image was built for."""
+    return {
+        "ascend.dev/builder": builder,
+        "ascend.dev/base": environment.base_image,
+        "ascend.dev/python": environment.python,
+        "ascend.dev/requirements": ", ".join(environment.requirements),
+    }
