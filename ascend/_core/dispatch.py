@@ -125,7 +125,9 @@ class Dispatcher:
 
     def _image(self, entry: Entry) -> Image:
         needs = entry.task.needs
-        image = image_of(needs.base_image) if needs.base_image else default_image()
+        images = self._profile.base_images
+        named = needs.base_image or images.get(needs.node_type or "default") or images.get("default")
+        image = image_of(named) if named else default_image()
         if not needs.requirements:
             return Image(image)
         self._begin(entry, "environment")

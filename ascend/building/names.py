@@ -31,7 +31,7 @@ KEY_LENGTH = 40
 """How many characters the key of an environment has; it is the tag of its image, and part of the name of its Job."""
 
 _HUB = "docker.io"
-_REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
+_REPOSITORY = re.compile(r"[a-z0-9]+((__|[._/]|-+)[a-z0-9]+)*")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
 _TAG = re.compile(r"[\w][\w.-]{0,127}")
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,}")
