@@ -52,7 +52,7 @@ NEEDS: Mapping[str, Setting] = {
         checks.check_requirements,
         checks.parse_list,
         '["numpy>=2"]',
-        "what is installed where the call runs",
+        'what is installed where the call runs: also files such as "uv.lock", and "auto" for what the code imports',
         "nothing",
     ),
     "base_image": Setting(
@@ -72,7 +72,7 @@ NEEDS: Mapping[str, Setting] = {
         '"linux/amd64"',
     ),
     "image_builder": Setting(
-        "text", checks.check_text, str, '"prebuilt"', "who makes an image of the requirements", "the cluster's"
+        "text", checks.check_text, str, '"uv"', "who makes an image of the requirements", "the cluster's"
     ),
     "env": Setting(
         "table of strings",
