@@ -43,7 +43,7 @@ def ascend_storage(url: str) -> Storage | None:
 
 @hookimpl
 def ascend_image_builder(name: str, profile: Profile, storage: Storage | None) -> ImageBuilder | None:
-    """Serve ``virtualenv``, ``uv``, ``layer`` and ``prebuilt``."""
+    """Serve ``virtualenv``, ``uv``, ``layer``, ``auto`` and ``prebuilt``."""
     if name == "virtualenv":
         from ascend._builtin.uv_environment import UvEnvironments  # noqa: PLC0415 - as above
 
@@ -56,11 +56,22 @@ def ascend_image_builder(name: str, profile: Profile, storage: Storage | None) -
         from ascend._builtin.layer import layer_builder  # noqa: PLC0415 - as above
 
         return layer_builder(profile, storage)
+    if name == "auto":
+        return _auto(profile, storage)
     if name == "prebuilt":
         from ascend._builtin.prebuilt import PrebuiltImages  # noqa: PLC0415 - as above
 
         return PrebuiltImages()
     return None
+
+
+def _auto(profile: Profile, storage: Storage | None) -> ImageBuilder:
+    from ascend._builtin.auto_images import AutoImages, uses_before_image  # noqa: PLC0415 - as above
+    from ascend._builtin.layer import layer_builder  # noqa: PLC0415 - as above
+    from ascend._builtin.uv_install import UvInstalls  # noqa: PLC0415 - as above
+
+    baker = layer_builder(profile, storage) if profile.registry is not None else None
+    return AutoImages(UvInstalls(profile), baker, uses=uses_before_image(profile))
 
 
 @hookimpl

@@ -14,10 +14,11 @@ import secrets
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ascend._builtin.kubernetes.cluster import connect_profile
 from ascend._builtin.kubernetes.options import options_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ascend._builtin.kubernetes.connection import Connection
-    from ascend.building.names import ImageName
+    from ascend.building.names import ImageName, Place
     from ascend.building.recipes import Recipe
     from ascend.interfaces import Storage
     from ascend.model import Environment, JobStatus, Profile
@@ -51,6 +52,16 @@ _KEPT_LINES = 400
 _LINK_SECONDS = 24 * 3600.0
 # Tasks that are dispatched in waves need the same image: one failure is enough for all of them.
 _REMEMBERED_SECONDS = 60.0
+
+
+class _Wanted(NamedTuple):
+    """An environment with its lock, and where its image is, or will be."""
+
+    environment: Environment
+    base: ImageName
+    name: ImageName
+    place: Place
+    registry: Registry
 
 
 class JobBuilder:
@@ -85,7 +96,34 @@ class JobBuilder:
         """End all waiting: `ensure` raises, and builds that nobody else waits for are stopped."""
         self._closing.set()
 
+    def find(self, environment: Environment, report: Callable[[str], None]) -> Image | None:
+        """Return the image of *environment* by its digest if somebody has built it; builds nothing."""
+        wanted = self._wanted(environment, report)
+        digest = wanted.registry.digest(wanted.name)
+        if digest is None:
+            return None
+        with closing(self._connect()) as connection:
+            return _used(connection, wanted.name, digest)
+
     def _ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        wanted = self._wanted(environment, report)
+        environment, name = wanted.environment, wanted.name
+        digest = wanted.registry.digest(name)
+        with closing(self._connect()) as connection:
+            if digest is None:
+                files = self._recipe.files(environment)
+                options = build_options(self._profile)
+                build = Build(environment, str(wanted.base), name, wanted.place, self._profile, options)
+                digest = self._build(connection, build, files, wanted.registry, report)
+            return _used(connection, name, digest)
+
+    def _connect(self) -> Connection:
+        return connect_profile(
+            replace(self._profile, namespace=self._profile.build_namespace or self._profile.namespace)
+        )
+
+    def _wanted(self, environment: Environment, report: Callable[[str], None]) -> _Wanted:
+        """Return what *environment* comes to; refuse what this builder, this profile or its registries do not allow."""
         refusal = self._recipe.refuses(environment)
         if refusal is not None:
             msg = f"image_builder {self.name!r} cannot make this environment: {refusal}"
@@ -102,19 +140,7 @@ class JobBuilder:
         key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
-        registry = Registry(name.registry, plain=place.plain)
-        digest = registry.digest(name)
-        namespace = self._profile.build_namespace or self._profile.namespace
-        connection = connect_profile(replace(self._profile, namespace=namespace))
-        try:
-            if digest is None:
-                files = self._recipe.files(environment)
-                build = Build(environment, str(base), name, place, self._profile, build_options(self._profile))
-                digest = self._build(connection, build, files, registry, report)
-            note_use(connection, name.at(digest), key)
-        finally:
-            connection.close()
-        return Image(str(name.at(digest)))
+        return _Wanted(environment, base, name, place, Registry(name.registry, plain=place.plain))
 
     def _base(self, environment: Environment) -> ImageName:
         """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
@@ -250,6 +276,11 @@ class _Flight:
             # One instance raised in ten thousand tasks would gather the tracebacks of all.
             raise copy.copy(error) from error.__cause__
         return self._outcome.result()
+
+
+def _used(connection: Connection, name: ImageName, digest: str) -> Image:
+    note_use(connection, name.at(digest), name.tag)
+    return Image(str(name.at(digest)))
 
 
 def _listed(environment: Environment) -> str:
