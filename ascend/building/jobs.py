@@ -176,7 +176,8 @@ class JobBuilder:
 
         def take(line: str) -> None:
             lines.append(line)
-            report(line)
+            if line.strip():
+                report(line)
 
         def exists() -> bool:
             return registry.digest(build.destination) is not None
