@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import array, call, imports, kubernetes, pending, rate, soak
+from benchmarks import array, call, environments, imports, kubernetes, pending, rate, soak
 from benchmarks.measure import FULL, QUICK, Options, Table, document, machine
 from benchmarks.report import show
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Options], list[Table]]] = {
     "array": array.run,
     "soak": soak.run,
     "kubernetes": kubernetes.run,
+    "environments": environments.run,
 }
 
 

@@ -1,0 +1,124 @@
+"""Makes calls that need packages, each way to an environment in turn, and prints what it measured: a program.
+
+As a program with nothing but ascend and its plugins installed. It is told in JSON how much to measure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from ascend import AscendExecutor
+from ascend.errors import AscendError
+
+# Behind all else: this folder has a module called array.
+sys.path.append(str(Path(__file__).parent))
+
+from kubernetes_client import BareJobs  # type: ignore[import-not-found]
+
+_PIP = "pip in the pod"
+_PAUSE = 1.0
+
+
+def versions(names: list[str]) -> dict[str, str]:
+    """Import what was installed, and say what it is."""
+    import importlib
+    from importlib.metadata import version
+
+    for name in names:
+        importlib.import_module({"scikit-learn": "sklearn"}.get(name, name))
+    return {name: version(name) for name in names}
+
+
+def with_pip(names: list[str]) -> dict[str, str]:
+    """Do in a task what users do who have no environment: install, then import."""
+    import subprocess
+    import sys
+
+    folder = "/tmp/packages"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", folder]
+    subprocess.run([*command, *names], check=True)
+    sys.path.insert(0, folder)
+    return versions(names)
+
+
+def builders() -> list[str]:
+    """Return the ways that are installed here."""
+    plugins = {entry.name for entry in entry_points(group="ascend")}
+    return ["uv", "layer", *(name for name in ("kaniko", "buildkit") if name in plugins)]
+
+
+class Ways:
+    """The ways to an environment, and what each took: its first call, later ones, and the first of the next client."""
+
+    def __init__(self, again: int) -> None:
+        self.found: dict[str, Any] = {"first": {}, "later": {}, "next": {}, "bare": [], "failed": {}}
+        self._again = again
+        self._bare = BareJobs()
+        self._bare.run(1)
+
+    def try_out(self, way: str, name: str, packages: list[str]) -> None:
+        time.sleep(random.uniform(0, _PAUSE))
+        try:
+            with tempfile.TemporaryDirectory() as cache:
+                # This and a place in the registry: nothing has been resolved, stored or built before.
+                os.environ["ASCEND_CACHE_DIR"] = cache
+                self._try_out(way, f"{name}/{way}", packages)
+        except AscendError as exc:
+            self.found["failed"][f"{name}/{way}"] = str(exc).splitlines()[0]
+
+    def _try_out(self, way: str, key: str, packages: list[str]) -> None:
+        options: dict[str, Any] = {"cluster": "kubernetes", "progress": False}
+        if way == _PIP:
+            with AscendExecutor(**options) as executor:
+                self._note("first", key, _call(executor, with_pip, packages))
+            return
+        registry = f"{os.environ['BENCH_REGISTRY']}/{random.randrange(16**8):08x}"
+        options |= {"image_builder": way, "registry": registry, "requirements": packages}
+        if way in {"kaniko", "buildkit"}:
+            options["build_namespace"] = os.environ["BENCH_NAMESPACE"]
+        with AscendExecutor(**options) as executor:
+            self._note("first", key, _call(executor, versions, packages))
+            for _ in range(self._again):
+                time.sleep(random.uniform(0, _PAUSE))
+                self.found["bare"].append(self._bare.run(1))
+                time.sleep(random.uniform(0, _PAUSE))
+                self._note("later", key, _call(executor, versions, []))
+        with AscendExecutor(**options) as executor:
+            self._note("next", key, _call(executor, versions, packages))
+
+    def _note(self, what: str, key: str, seconds: float) -> None:
+        self.found[what].setdefault(key, []).append(seconds)
+        print(f"{key}, {what}: {seconds:.2f} s", file=sys.stderr, flush=True)
+
+
+def measure(rounds: int, again: int, environments: dict[str, list[str]]) -> dict[str, Any]:
+    """Let all ways take turns in each round, another one first each time."""
+    ways = Ways(again)
+    names = [_PIP, *builders()]
+    for number in range(rounds):
+        for name, packages in environments.items():
+            at = number % len(names)
+            for way in names[at:] + names[:at]:
+                ways.try_out(way, name, packages)
+    return ways.found
+
+
+def _call(executor: AscendExecutor, function: Any, packages: list[str]) -> float:
+    start = time.perf_counter()
+    value = executor.submit(function, packages).result()
+    seconds = time.perf_counter() - start
+    if sorted(value) != sorted(packages):
+        sys.exit(f"a call returned {value!r}")
+    return seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(**json.loads(sys.argv[1]))))
