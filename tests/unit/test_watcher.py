@@ -2,13 +2,13 @@
 
 import hashlib
 import importlib
-import io
+import marshal
 import os
 import queue
 import random
 import sys
 import threading
-import zipfile
+import zlib
 from concurrent.futures import wait
 from pathlib import PurePosixPath
 
@@ -408,9 +408,9 @@ def test_the_source_is_placed_once_where_there_is_no_storage(scripted, created, 
         cluster.answers(jobs[-1], 4)
         assert future.result(timeout=60) == 4
 
-    assert [name.rpartition("/")[2] for name in cluster.placed] == ["runner.zip", "source.zip"]
+    assert [name.rpartition("/")[2] for name in cluster.placed] == ["runner.zip", "source"]
     place, content = list(cluster.placed.items())[1]
-    assert path.name in zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert path.name in marshal.loads(zlib.decompress(content))
     for job in jobs:
         variables = variables_of(cluster.manifests[job])
         assert variables["ASCEND_SOURCE_URL"] == PurePosixPath(place).as_uri()
@@ -419,8 +419,8 @@ def test_the_source_is_placed_once_where_there_is_no_storage(scripted, created, 
         assert [each["secret"] for each in pod["volumes"][2:]] == [{"secretName": f"placed-{n}"} for n in (1, 2)]
 
 
-def test_the_source_goes_to_the_storage_where_there_is_one(scripted, created, shipped):
-    executor, cluster = scripted()
+def test_a_source_that_is_too_large_to_place_goes_to_the_storage(scripted, created, shipped):
+    executor, cluster = scripted(placed_file=10)
     future = executor.submit(shipped[0], 2)
     job = created(cluster, future)
     cluster.answers(job, 4)
