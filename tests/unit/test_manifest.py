@@ -73,8 +73,8 @@ LARGE = Delivery(
 
 PLACED = Delivery(
     PlacedFile("/ascend/placed/runner/runner.zip", {"secret": {"secretName": "ascend-runner-1f", "optional": False}}),
-    {"ASCEND_CALL_DIGEST": "d3", "ASCEND_CALL": "ZWlu", "ASCEND_SOURCE_URL": "file:///ascend/placed/source/source.zip"},
-    (PlacedFile("/ascend/placed/source/source.zip", {"secret": {"secretName": "ascend-source-2e"}}),),
+    {"ASCEND_CALL_DIGEST": "d3", "ASCEND_CALL": "ZWlu", "ASCEND_SOURCE_URL": "file:///ascend/placed/source/source"},
+    (PlacedFile("/ascend/placed/source/source", {"secret": {"secretName": "ascend-source-2e"}}),),
 )
 
 JOBS = {
@@ -150,7 +150,7 @@ def test_a_placed_file_is_mounted_where_it_is_looked_for_and_cannot_be_written_t
 
 
 def test_a_file_that_lies_there_needs_no_volume():
-    delivery = Delivery(RUNNER, {}, (PlacedFile("/there/source.zip"),))
+    delivery = Delivery(RUNNER, {}, (PlacedFile("/there/source"),))
     pod = job_manifest(MINIMAL, image=IMAGE, delivery=delivery)["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["volumes"]] == ["work", "tmp"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +72,14 @@ class KubernetesRun:
         try:
             for watch in self._watches:
                 watch.list()
-        except ApiError as error:
-            self.lease.delete()
-            raise refused(error, "watch pods and Jobs") from error
+        except ClusterError as error:
+            # Where the server has gone since, `ascend runs gc` finds the Lease.
+            self.connection.patience = min(self.connection.patience, _LAST_PATIENCE)
+            with suppress(ClusterUnreachableError):
+                self.lease.delete()
+            if isinstance(error, ApiError):
+                raise refused(error, "watch pods and Jobs") from error
+            raise
         for thread in self._threads:
             thread.start()
 
