@@ -151,7 +151,6 @@ def test_the_table_of_runs_says_which_of_them_gc_removes(after, client):
     assert run_rows([view_run(lease_of())], QUEUED + after)[0][5] == client
 
 
-
 def test_a_lease_that_was_never_renewed_counts_from_its_making():
     view = view_run(lease_of(renewed=None))
     assert not view.is_alive(QUEUED)
