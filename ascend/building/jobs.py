@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ascend._builtin.kubernetes.connection import Connection
+    from ascend.building.build_options import BuildOptions
     from ascend.building.names import ImageName, Place
     from ascend.building.recipes import Recipe
     from ascend.interfaces import Storage
@@ -61,6 +62,7 @@ class _Wanted(NamedTuple):
     base: ImageName
     name: ImageName
     place: Place
+    options: BuildOptions
     registry: Registry
 
 
@@ -112,15 +114,13 @@ class JobBuilder:
         with closing(self._connect()) as connection:
             if digest is None:
                 files = self._recipe.files(environment)
-                options = build_options(self._profile)
-                build = Build(environment, str(wanted.base), name, wanted.place, self._profile, options)
+                build = Build(environment, str(wanted.base), name, wanted.place, self._profile, wanted.options)
                 digest = self._build(connection, build, files, wanted.registry, report)
             return _used(connection, name, digest)
 
     def _connect(self) -> Connection:
-        return connect_profile(
-            replace(self._profile, namespace=self._profile.build_namespace or self._profile.namespace)
-        )
+        namespace = self._profile.build_namespace or self._profile.namespace
+        return connect_profile(replace(self._profile, namespace=namespace))
 
     def _wanted(self, environment: Environment, report: Callable[[str], None]) -> _Wanted:
         """Return what *environment* comes to; refuse what this builder, this profile or its registries do not allow."""
@@ -134,15 +134,16 @@ class JobBuilder:
                 "as in ASCEND_REGISTRY=registry.example/team/ascend"
             )
             raise ConfigError(msg)
-        place = parse_place(self._profile.registry)
+        options = build_options(self._profile)
+        place = replace(parse_place(self._profile.registry), others=options.plain_registries)
         environment = locked(environment, self._profile, report, source=self._recipe.builds_source)
-        base = self._base(environment)
+        base = self._base(environment, place)
         key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
-        return _Wanted(environment, base, name, place, Registry(name.registry, plain=place.plain))
+        return _Wanted(environment, base, name, place, options, self._registry(place, name.registry))
 
-    def _base(self, environment: Environment) -> ImageName:
+    def _base(self, environment: Environment, place: Place) -> ImageName:
         """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
         for reference in from_images(environment.dockerfile or ""):
             check_registry(reference, self._profile.allowed_registries)
@@ -156,7 +157,6 @@ class JobBuilder:
             return base
         found = self._bases.get((reference, platform))
         if found is None:
-            place = parse_place(str(self._profile.registry))
             registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
             found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
         return found
@@ -184,7 +184,7 @@ class JobBuilder:
 
         report(f"building {build.destination} by {self.name} ({job_name(build.destination)})")
         order = Order(job, small, self._profile.user)
-        run = BuildRun(connection, order, exists=exists, report=take)
+        run = BuildRun(connection, order, exists=exists, report=report, take=take)
         status = run.run(self._closing, options_of(self._profile).unreachable_timeout)
         if status is None and self._closing.is_set():
             msg = f"nobody waits for the image of {_listed(build.environment)} any more: the executor has ended"

@@ -302,6 +302,24 @@ def test_what_the_image_has_is_enough(pod):
     assert ended.value == 1
 
 
+def test_who_has_neither_uv_nor_pip_is_told_what_to_do(pod, tmp_path):
+    lock = pod.store("lock", [b"six==1.17.0 --hash=sha256:00\n"])
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    variables = {"ASCEND_LOCK_URL": lock.as_uri(), "ASCEND_LOCK_DIGEST": digest, "PATH": str(tmp_path)}
+    kind, code, message = pod.run(bundle(abs, -1), ASCEND_SOURCE_DIR=str(tmp_path / "source"), **variables).failure
+    assert (kind, code) == ("install", wire.EXIT_ENVIRONMENT)
+    assert "set storage, as in ASCEND_STORAGE=s3://bucket/prefix, or take a base_image that has uv" in message
+
+
+def test_another_lock_than_the_announced_one_is_not_installed(pod, tmp_path):
+    lock = pod.store("lock", [b"six==1.17.0 --hash=sha256:00\n"])
+    variables = {"ASCEND_LOCK_URL": lock.as_uri(), "ASCEND_LOCK_DIGEST": "0" * 64}
+    ended = pod.run(bundle(abs, -1), ASCEND_SOURCE_DIR=str(tmp_path / "source"), **variables)
+    kind, code, message = ended.failure
+    assert (kind, code) == ("install", wire.EXIT_ENVIRONMENT)
+    assert "lock is not the one that was announced" in message
+
+
 def test_the_trap_of_these_tests_works(pod):
     trap = pod.folder / "sprung"
     pod.run(bundle(abs, Trap(trap)))
