@@ -103,7 +103,7 @@ class JobBuilder:
         key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
-        registry = Registry(name.registry, plain=place.plain)
+        registry = self._registry(place, name.registry)
         digest = registry.digest(name)
         namespace = self._profile.build_namespace or self._profile.namespace
         connection = connect_profile(replace(self._profile, namespace=namespace))
@@ -131,9 +131,12 @@ class JobBuilder:
             return base
         found = self._bases.get((reference, platform))
         if found is None:
-            registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
+            registry = self._registry(place, base.registry)
             found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
         return found
+
+    def _registry(self, place: Place, name: str) -> Registry:
+        return Registry(name, plain=place.speaks_plainly(name), ca_file=self._profile.certificates)
 
     def _build(
         self,
