@@ -103,6 +103,13 @@ class Dispatcher:
         manifest = patched(manifest, task.needs.job_patch or {})
         self._create(entry, manifest, about_to_create)
 
+    def stop_waiting(self) -> None:
+        """Let nobody wait for an image any more."""
+        with self._guard:
+            builders = list(self._builders.values())
+        for builder in builders:
+            builder.close()
+
     def clean_up(self, entry: Entry, *, failed: bool) -> None:
         """Remove what storage holds for a task that has ended; what one that failed has written is kept there."""
         storage = self.storage

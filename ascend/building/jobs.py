@@ -157,9 +157,12 @@ class JobBuilder:
             return base
         found = self._bases.get((reference, platform))
         if found is None:
-            registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
+            registry = self._registry(place, base.registry)
             found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
         return found
+
+    def _registry(self, place: Place, name: str) -> Registry:
+        return Registry(name, plain=place.speaks_plainly(name), ca_file=self._profile.certificates)
 
     def _build(
         self,
