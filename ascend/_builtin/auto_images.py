@@ -82,6 +82,10 @@ class AutoImages:
             ).start()
         return self._quick.ensure(environment, report)
 
+    def close(self) -> None:
+        """Leave builds to themselves: they need no client, and the next one finds their images."""
+        self._quick.close()
+
     def _is_worth_it(self, environment: Environment) -> bool:
         """Count one more use; tell whether it is the one that has the image built."""
         with self._guard:

@@ -24,6 +24,9 @@ class Quick:
             environment.base_image, lock=f"{environment.requirements[0]}==1" if environment.requirements else ""
         )
 
+    def close(self):
+        self.closed = True
+
 
 class Oven:
     """A baker whose builds end when the test says so."""
@@ -123,6 +126,14 @@ def test_an_image_that_cannot_be_built_is_said_and_needed_by_nobody(tmp_path, ca
     assert world.call().lock == "pandas==1"
     world.baked()
     assert world.oven.begun == [PANDAS]
+
+
+def test_who_leaves_lets_its_builds_go_on(world):
+    world.call()
+    world.call()
+    world.builder.close()
+    world.baked()
+    assert world.call() == Image("baked")
 
 
 def test_without_a_registry_nothing_is_built(tmp_path):

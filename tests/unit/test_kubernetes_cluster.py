@@ -14,7 +14,7 @@ from tests.unit.api_server import ApiServer, answer, kubeconfig, refusal, stream
 FIELDS = ("backoffLimitPerIndex", "maxFailedIndexes", "podFailurePolicy", "podReplacementPolicy", "completionMode")
 JOB = {
     "metadata": {"name": "asc-1", "annotations": {}},
-    "spec": {"template": {"spec": {"containers": [{"name": "main", "env": []}]}}},
+    "spec": {"template": {"spec": {"containers": [{"name": "main", "image": "python:3.13-slim", "env": []}]}}},
 }
 
 

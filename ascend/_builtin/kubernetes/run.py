@@ -61,7 +61,8 @@ class KubernetesRun:
         connection = self.connection
         profile, owner = self._profile, self.lease.owner
         job = finished(manifest, namespace=connection.namespace, owner=owner, pull_secret=profile.registry_secret)
-        for container in job["spec"]["template"]["spec"]["containers"]:
+        pod = job["spec"]["template"]["spec"]
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
             # Also what plugins and job_patch have made of it.
             check_registry(container["image"], profile.allowed_registries)
         name = job["metadata"]["name"]
