@@ -10,7 +10,7 @@ import pytest
 
 from ascend.building.registry import Registry
 from tests.cluster.test_environments import index, look, packed_uv  # noqa: F401 - fixtures too
-from tests.cluster.test_images import make_builder, place, tiny, uv_travels  # noqa: F401 - fixtures
+from tests.cluster.test_images import place, tiny, uv_travels, write_settings  # noqa: F401 - fixtures too
 from tests.testcluster.api import Api
 
 
@@ -22,7 +22,8 @@ def ascend(*arguments, status=0):
 
 
 @pytest.mark.usefixtures("tiny")
-def test_an_image_is_built_listed_shown_used_and_removed(place, kubernetes, make_executor):  # noqa: F811
+def test_an_image_is_built_listed_shown_used_and_removed(place, kubernetes, make_executor, eventually, tmp_path):  # noqa: F811
+    write_settings(tmp_path / "home" / "project", keep=20)
     nothing = ascend("image", "list").stdout
     assert nothing == f"No built image is in {place.registry}/{place.repository}.\n"
 
@@ -43,14 +44,17 @@ def test_an_image_is_built_listed_shown_used_and_removed(place, kubernetes, make
     executor = make_executor(image_builder="layer", requirements=["tiny-base"])
     assert executor.submit(look).result(timeout=120)[0] == 42
     assert ascend("image", "gc", "--unused", "30d", "--yes").stdout.startswith("Nothing to remove: all of the 1 images")
+    executor.shutdown()
     job = named_job(kubernetes, reference)
     kept = ascend("image", "gc", "--unused", "0s", "--yes")
     assert kept.stdout.startswith("Nothing to remove")
     assert "may look unused" in kept.stderr
-    assert f"is named by {kubernetes.name}/{job}: --force" in ascend("image", "delete", key, status=1).stderr
+    assert f"{kubernetes.name}/{job}: --force" in ascend("image", "delete", key, status=1).stderr
     kubernetes.admin.delete("jobs", job, kubernetes.name)
 
-    assert "Would delete 1 of 1 images." in ascend("image", "gc", "--unused", "0s", "--dry-run").stdout
+    dry_run = ("image", "gc", "--unused", "0s", "--dry-run")
+    # The Job of the task goes with its run, soon after that.
+    eventually(lambda: "Would delete 1 of 1 images." in ascend(*dry_run).stdout, "that no Job names it")
     assert f"Deleted {key[:12]} (tiny-base)" in ascend("image", "gc", "--unused", "0s", "--yes").stdout
     assert list(Registry(place.registry, plain=True).tags(place.repository)) == []
     leases = kubernetes.admin.find("leases", kubernetes.name, "ascend.dev/image-key")
@@ -68,8 +72,7 @@ def named_job(kubernetes, image):
 
 
 def test_a_build_that_runs_is_listed_with_what_it_waits_for(tiny, place, tmp_path, kubernetes, eventually):  # noqa: F811
-    text = '[plugins.build]\nkeep = 5\ncpu = "64"\n'
-    (tmp_path / "home" / "project" / "ascend.toml").write_text(text)
+    write_settings(tmp_path / "home" / "project", cpu="64")
     command = [sys.executable, "-m", "ascend", "image", "build", *tiny.requirements]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
