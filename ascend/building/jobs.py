@@ -60,7 +60,7 @@ class JobBuilder:
     """
 
     def __init__(self, recipe: Recipe, profile: Profile, storage: Storage | None = None) -> None:
-        self.name = recipe.name
+        self.name: str = recipe.name
         self._recipe = recipe
         self._profile = profile
         self._storage = storage
