@@ -14,7 +14,7 @@ import secrets
 import threading
 from collections import deque
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from time import monotonic
@@ -36,7 +36,7 @@ from ascend.errors import AscendError, ConfigError, EnvironmentBuildError, Image
 from ascend.model import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ascend._builtin.kubernetes.connection import Connection
     from ascend.building.build_options import BuildOptions
@@ -55,17 +55,6 @@ _LINK_SECONDS = 24 * 3600.0
 _REMEMBERED_SECONDS = 60.0
 
 
-class _Wanted(NamedTuple):
-    """An environment with its lock, and where its image is, or will be."""
-
-    environment: Environment
-    base: ImageName
-    name: ImageName
-    place: Place
-    options: BuildOptions
-    registry: Registry
-
-
 class JobBuilder:
     """An `ascend.interfaces.ImageBuilder` that builds by *recipe*, in Jobs of the cluster of *profile*.
 
@@ -73,7 +62,7 @@ class JobBuilder:
     """
 
     def __init__(self, recipe: Recipe, profile: Profile, storage: Storage | None = None) -> None:
-        self.name = recipe.name
+        self.name: str = recipe.name
         self._recipe = recipe
         self._profile = profile
         self._storage = storage
@@ -99,31 +88,24 @@ class JobBuilder:
         self._closing.set()
 
     def find(self, environment: Environment, report: Callable[[str], None]) -> Image | None:
-        """Return the image of *environment* by its digest if somebody has built it; builds nothing."""
-        wanted = self._wanted(environment, report)
-        digest = wanted.registry.digest(wanted.name)
+        """Return the image of *environment* if it is there; builds nothing, and waits for no build."""
+        plan = self._plan(environment, report)
+        digest = plan.registry.digest(plan.name)
         if digest is None:
             return None
-        with closing(self._connect()) as connection:
-            return _used(connection, wanted.name, digest)
+        with self._connected() as connection:
+            return _used(connection, plan, digest)
 
     def _ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
-        wanted = self._wanted(environment, report)
-        environment, name = wanted.environment, wanted.name
-        digest = wanted.registry.digest(name)
-        with closing(self._connect()) as connection:
+        plan = self._plan(environment, report)
+        digest = plan.registry.digest(plan.name)
+        with self._connected() as connection:
             if digest is None:
-                files = self._recipe.files(environment)
-                build = Build(environment, str(wanted.base), name, wanted.place, self._profile, wanted.options)
-                digest = self._build(connection, build, files, wanted.registry, report)
-            return _used(connection, name, digest)
+                digest = self._build(connection, plan, report)
+            return _used(connection, plan, digest)
 
-    def _connect(self) -> Connection:
-        namespace = self._profile.build_namespace or self._profile.namespace
-        return connect_profile(replace(self._profile, namespace=namespace))
-
-    def _wanted(self, environment: Environment, report: Callable[[str], None]) -> _Wanted:
-        """Return what *environment* comes to; refuse what this builder, this profile or its registries do not allow."""
+    def _plan(self, environment: Environment, report: Callable[[str], None]) -> _Plan:
+        """Return what is to be built, and where it goes; what cannot be built is refused here."""
         refusal = self._recipe.refuses(environment)
         if refusal is not None:
             msg = f"image_builder {self.name!r} cannot make this environment: {refusal}"
@@ -141,7 +123,17 @@ class JobBuilder:
         key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
-        return _Wanted(environment, base, name, place, options, self._registry(place, name.registry))
+        return _Plan(environment, base, name, place, options, self._registry(place, name.registry))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """Yield a connection to where builds run; it is not kept, since nobody says when the last one was."""
+        namespace = self._profile.build_namespace or self._profile.namespace
+        connection = connect_profile(replace(self._profile, namespace=namespace))
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def _base(self, environment: Environment, place: Place) -> ImageName:
         """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
@@ -164,15 +156,10 @@ class JobBuilder:
     def _registry(self, place: Place, name: str) -> Registry:
         return Registry(name, plain=place.speaks_plainly(name), ca_file=self._profile.certificates)
 
-    def _build(
-        self,
-        connection: Connection,
-        build: Build,
-        files: Mapping[str, bytes],
-        registry: Registry,
-        report: Callable[[str], None],
-    ) -> str:
+    def _build(self, connection: Connection, plan: _Plan, report: Callable[[str], None]) -> str:
         """Build, or wait for who does; return the digest of what was pushed."""
+        files = self._recipe.files(plan.environment)
+        build = Build(plan.environment, str(plan.base), plan.name, plan.place, self._profile, plan.options)
         build, small = self._bring(build, files)
         job = build_job(build, self.name, self._recipe.pod(build))
         lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -183,7 +170,7 @@ class JobBuilder:
                 report(line)
 
         def exists() -> bool:
-            return registry.digest(build.destination) is not None
+            return plan.registry.digest(build.destination) is not None
 
         report(f"building {build.destination} by {self.name} ({job_name(build.destination)})")
         order = Order(job, small, self._profile.user)
@@ -192,7 +179,7 @@ class JobBuilder:
         if status is None and self._closing.is_set():
             msg = f"nobody waits for the image of {_listed(build.environment)} any more: the executor has ended"
             raise ImageBuildError(msg)
-        digest = registry.digest(build.destination)
+        digest = plan.registry.digest(build.destination)
         if digest is None:
             raise self._error(build, status, list(lines), files)
         report(f"built {build.destination}")
@@ -234,6 +221,22 @@ class JobBuilder:
         if key not in self._storage.list(key):
             self._storage.put(key, [content])
         return self._storage.sign(key, "GET", lifetime=_LINK_SECONDS)
+
+
+class _Plan(NamedTuple):
+    environment: Environment
+    base: ImageName
+    name: ImageName
+    place: Place
+    options: BuildOptions
+    registry: Registry
+
+
+def _used(connection: Connection, plan: _Plan, digest: str) -> Image:
+    """Return the image of *plan*, and note that it is used."""
+    image = plan.name.at(digest)
+    note_use(connection, image, plan.name.tag)
+    return Image(str(image))
 
 
 class _Flight:
@@ -280,11 +283,6 @@ class _Flight:
             # One instance raised in ten thousand tasks would gather the tracebacks of all.
             raise copy.copy(error) from error.__cause__
         return self._outcome.result()
-
-
-def _used(connection: Connection, name: ImageName, digest: str) -> Image:
-    note_use(connection, name.at(digest), name.tag)
-    return Image(str(name.at(digest)))
 
 
 def _listed(environment: Environment) -> str:

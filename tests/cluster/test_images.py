@@ -132,7 +132,9 @@ class TestLayer(ImageBuilderContract):
 
 
 def test_an_image_has_what_its_name_says(tiny, make_builder, make_executor, place):
+    assert make_builder().find(tiny, print) is None
     image = make_builder().ensure(tiny, print)
+    assert make_builder().find(tiny, print) == image
     assert (image.lock, image.complete) == ("", True)
     name = parse_image(image.reference)
     assert name.digest

@@ -113,6 +113,13 @@ def test_a_pull_secret_is_that_of_the_registry():
     assert pod["imagePullSecrets"] == [{"name": "pusher"}]
 
 
+def test_builds_use_the_proxy_of_tasks_and_no_other_variable():
+    profile = Profile(needs=Needs(env={"https_proxy": "http://proxy.example", "TOKEN": "secret"}))
+    variables = LayerRecipe(profile, by_storage=False).pod(build(profile=profile))["containers"][0]["env"]
+    assert {"name": "https_proxy", "value": "http://proxy.example"} in variables
+    assert "TOKEN" not in {each["name"] for each in variables}
+
+
 def test_the_secret_goes_with_the_job():
     job = {"metadata": {"name": "asc-build-0", "uid": "1"}}
     secret = files_secret("files", job, {"lock": b"numpy"})
