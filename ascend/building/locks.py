@@ -180,7 +180,9 @@ def _compile(uv: Uv, wanted: list[str], options: list[str], folder: Path) -> str
     try:
         return uv.run("pip", "compile", "-", *always, *here, *options, folder=folder, given="\n".join(wanted))
     except EnvironmentBuildError as exc:
-        remedy = next((advice for words, advice in _REMEDIES.items() if words in str(exc)), "")
+        # uv wraps its lines to what it takes for the width of a terminal.
+        said = " ".join(str(exc).split())
+        remedy = next((advice for words, advice in _REMEDIES.items() if words in said), "")
         msg = f"{', '.join(wanted)} cannot be resolved:\n{exc}" + (f"\n{remedy}" if remedy else "")
         raise type(exc)(msg) from None
 

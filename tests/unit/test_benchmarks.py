@@ -135,7 +135,7 @@ def test_figures_have_the_digits_that_say_something(value, text):
     assert figure(value) == text
 
 
-@pytest.mark.parametrize("name", sorted(BENCHMARKS.keys() - {"kubernetes"}))
+@pytest.mark.parametrize("name", sorted(BENCHMARKS.keys() - {"environments", "kubernetes"}))
 def test_every_benchmark_runs_without_peers(name):
     tables = BENCHMARKS[name](TINY)
 
@@ -148,7 +148,7 @@ def test_an_unknown_benchmark_is_refused_and_the_known_are_named(capsys):
     with pytest.raises(SystemExit):
         main(["speed"])
 
-    assert "call, rate, import, pending, array, soak, kubernetes" in capsys.readouterr().err
+    assert "call, rate, import, pending, array, soak, kubernetes, environments" in capsys.readouterr().err
 
 
 def test_the_command_writes_what_it_measured(tmp_path, capsys):
