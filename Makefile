@@ -54,8 +54,8 @@ test: environments ## Check everything: format, lint, types, contracts, tests on
 .PHONY: run-test
 run-test:
 	@$(TESTCLUSTER) around \
-	  '$(MAKE) check-format check-lint check-types check-imports check-tests check-conformance' \
-	  '$(MAKE) --jobs 2 run-cluster-tests check-soak'
+	  '$(MAKE) check-format check-lint check-types check-imports check-tests check-conformance check-soak' \
+	  '$(MAKE) run-cluster-tests'
 
 .PHONY: check-format check-lint check-types check-imports check-tests check-conformance check-soak
 check-format:
@@ -94,10 +94,9 @@ check-conformance:
 	  printf '\n== the standard library'"'"'s own tests, on Python %s ==\n' "$${venv##*/}"; \
 	  "$$venv/bin/$(firstword $(PYTEST))" $(wordlist 2,99,$(PYTEST)) tests/stdlib; done
 
-# It takes what the tests on the cluster leave.
 check-soak:
 	$(call say,10000 calls on the local cluster: a few minutes)
-	@nice $(BIN)/python -m pytest --quiet -o faulthandler_timeout=1100 tests/soak
+	@$(BIN)/python -m pytest --quiet -o faulthandler_timeout=1100 tests/soak
 
 .PHONY: check-cluster
 check-cluster: environments ## Run the tests on a cluster only
