@@ -94,41 +94,13 @@ def prepull_job(image: str, node_type: NodeType, nodes: int, profile: Profile, t
     """Return the Job that has *nodes* nodes pull *image*: an index for each, spread over host names."""
     name = f"asc-prepull-{secrets.token_hex(4)}"
     labels = {"app.kubernetes.io/managed-by": "ascend", "ascend.dev/prepull": name}
-    container = {
-        "name": "main",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-c", f"import time; time.sleep({_STAY_SECONDS})"],
-        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-    }
+    pod = _prepull_pod(image, node_type, profile)
     spread = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": {"matchLabels": {"ascend.dev/prepull": name}},
     }
-    pod: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 1,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "nodeSelector": dict(node_type.labels),
-        "tolerations": [dict(each) for each in node_type.tolerations],
-        "topologySpreadConstraints": [spread],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _TASK_USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-    }
-    if profile.registry_secret is not None:
-        pod["imagePullSecrets"] = [{"name": profile.registry_secret}]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -141,9 +113,41 @@ def prepull_job(image: str, node_type: NodeType, nodes: int, profile: Profile, t
             "maxFailedIndexes": nodes,
             "activeDeadlineSeconds": int(timeout) + 60,
             "ttlSecondsAfterFinished": 60,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": labels}, "spec": {**pod, "topologySpreadConstraints": [spread]}},
         },
     }
+
+
+def _prepull_pod(image: str, node_type: NodeType, profile: Profile) -> dict[str, Any]:
+    container = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", f"import time; time.sleep({_STAY_SECONDS})"],
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "nodeSelector": dict(node_type.labels),
+        "tolerations": [dict(each) for each in node_type.tolerations],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _TASK_USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+    }
+    if profile.registry_secret is not None:
+        pod["imagePullSecrets"] = [{"name": profile.registry_secret}]
+    return pod
 
 
 def _node_type(profile: Profile, name: str | None) -> NodeType:
