@@ -41,11 +41,16 @@ class Layer:
         draft = path.with_suffix(".tar")
         with tarfile.open(draft, "w", format=tarfile.GNU_FORMAT) as archive:
             archive.add(root, arcname=".", filter=_owned_by_root)
-        with draft.open("rb") as plain, path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed:
-            shutil.copyfileobj(plain, packed)
-        plain_digest = _digest_of_file(draft)
+        layer = cls.of_archive(draft, path)
         draft.unlink()
-        return cls(path, _digest_of_file(path), plain_digest)
+        return layer
+
+    @classmethod
+    def of_archive(cls, archive: Path, path: Path) -> Layer:
+        """Write what the tar *archive* holds, with its owners and devices, as a layer to *path*."""
+        with archive.open("rb") as plain, path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed:
+            shutil.copyfileobj(plain, packed)
+        return cls(path, _digest_of_file(path), _digest_of_file(archive))
 
 
 @dataclass(frozen=True)

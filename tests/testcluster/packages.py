@@ -34,6 +34,16 @@ def ensure_packages() -> None:
     missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
     if not network_plugins():
         missing.add("containernetworking-plugins")
+    _install(missing)
+
+
+def ensure_program(program: str, package: str) -> None:
+    """Install *package* if there is no *program*, for what only some tests need."""
+    if not shutil.which(program):
+        _install({package})
+
+
+def _install(missing: set[str]) -> None:
     if not missing:
         return
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *sorted(missing)]
