@@ -8,8 +8,17 @@
     │   └── NoPluginError           no installed plugin serves what was asked for
     ├── EnvironmentBuildError       the requirements could not be installed
     │   └── ImageBuildError         a build in the cluster failed
+    │       ├── BuildOutOfMemoryError   it was killed for its use of memory
+    │       ├── BuildStartError         its pod never ran             (also a ClusterError)
+    │       └── BuildTimeoutError       it took too long              (also a TimeoutError)
     ├── SerializationError          a call cannot be pickled          (also a pickle.PicklingError)
     ├── SourceError                 the project's source cannot be shipped
+    ├── RegistryError               a registry of images refused or failed
+    │   ├── ImageNotFoundError          it has no such image
+    │   ├── RegistryDeniedError         you may not do that there, or it does not know you
+    │   │   └── RegistryReadOnlyError       nobody may write to it now
+    │   ├── RegistryFullError           it has no room, or your quota there is used up
+    │   └── RegistryUnreachableError    it does not answer
     ├── StorageError                the storage refused or failed
     │   └── KeyNotFoundError        nothing is stored under that key
     ├── ClusterError                the cluster refused or failed
@@ -44,6 +53,9 @@ from pickle import PicklingError
 
 __all__ = [
     "AscendError",
+    "BuildOutOfMemoryError",
+    "BuildStartError",
+    "BuildTimeoutError",
     "CallLoadError",
     "ClusterError",
     "ClusterUnreachableError",
@@ -51,6 +63,7 @@ __all__ = [
     "ContainerConfigError",
     "EnvironmentBuildError",
     "ImageBuildError",
+    "ImageNotFoundError",
     "ImagePullError",
     "InitializerError",
     "JobRefusedError",
@@ -63,6 +76,11 @@ __all__ = [
     "PluginError",
     "QueueTimeoutError",
     "QuotaExceededError",
+    "RegistryDeniedError",
+    "RegistryError",
+    "RegistryFullError",
+    "RegistryReadOnlyError",
+    "RegistryUnreachableError",
     "RemoteExecutionError",
     "SerializationError",
     "SourceError",
@@ -124,6 +142,30 @@ class SourceError(AscendError):
     """The project's source cannot be shipped: a file is unreadable, or all of it is too large."""
 
 
+class RegistryError(AscendError):
+    """A registry of images refused or failed; the message names it and the repository, and ends with its words."""
+
+
+class ImageNotFoundError(RegistryError):
+    """The registry has no such image, or no such repository; some say so too of what one may not see."""
+
+
+class RegistryDeniedError(RegistryError):
+    """The registry does not know you, or does not allow what is needed: to pull, to push or to delete."""
+
+
+class RegistryReadOnlyError(RegistryDeniedError):
+    """The registry takes nothing from anybody, as while it is being cleaned or moved."""
+
+
+class RegistryFullError(RegistryError):
+    """The registry has no room for the image, or a quota there is used up."""
+
+
+class RegistryUnreachableError(RegistryError):
+    """The registry does not answer, or its certificate is not trusted, or it speaks HTTP where TLS is expected."""
+
+
 class StorageError(AscendError):
     """The storage refused or failed; the message names the URL and the key."""
 
@@ -146,6 +188,18 @@ class NamespaceNotFoundError(ClusterError):
 
 class PermissionDeniedError(ClusterError):
     """The cluster does not know you, or does not allow what is needed; the message ends with its words."""
+
+
+class BuildOutOfMemoryError(ImageBuildError):
+    """The build of an image was killed because it used more memory than it was given."""
+
+
+class BuildStartError(ImageBuildError, ClusterError):
+    """The pod of a build never ran; the message has the cluster's words, and what to do."""
+
+
+class BuildTimeoutError(ImageBuildError, TimeoutError):
+    """The build of an image ran longer than it may."""
 
 
 class TaskError(AscendError, BrokenExecutor):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ascend._timeline import Phase, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "DEFAULT_PLATFORM",
     "JOINED",
     "LABEL_PREFIX",
     "ClusterTraits",
@@ -31,6 +34,9 @@ __all__ = [
 
 JOINED = frozenset({"env", "labels", "secrets", "volumes"})
 """The needs that are joined key by key where two layers have them; of all others the higher layer's are taken."""
+
+DEFAULT_PLATFORM = "linux/amd64"
+"""What pods run on unless somebody says otherwise."""
 
 LABEL_PREFIX = "ascend.dev"
 """The prefix of every label and annotation that ascend writes."""
@@ -71,6 +77,7 @@ class Needs:
     queue_timeout: float | None = None
     requirements: tuple[str, ...] | None = None
     base_image: str | None = None
+    platform: str | None = None
     image_builder: str | None = None
     env: Mapping[str, str] | None = None
     secrets: Mapping[str, Secret] | None = None
@@ -120,6 +127,10 @@ class Profile:
     plugins: tuple[str, ...] = ()
     plugin_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     name: str = "default"
+    index_urls: tuple[str, ...] = ()
+    index_secret: str | None = None
+    certificates: str | None = None
+    package_cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,7 @@ class Environment:
     python: str
     base_image: str
     lock: str = ""
-    platform: str = "linux/amd64"
+    platform: str = DEFAULT_PLATFORM
     apt: tuple[str, ...] = ()
     dockerfile: str | None = None
     context: bytes | None = field(default=None, repr=False)
@@ -254,47 +265,3 @@ class TaskEvent:
     phase: str
     at: float
     timeline: Timeline | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One stretch of a task's life: when it began (Unix time) and how long it took, in seconds."""
-
-    name: str
-    started: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """Where the time of a task went, phase by phase.
-
-    ``queue`` waited for a slot, ``environment`` made what ``requirements`` ask for, ``pack`` pickled and stored the
-    call, ``start`` brought up the process, ``load`` read the call there, ``run`` was the function, ``return``
-    brought the answer back. A phase that has not begun is absent.
-    """
-
-    phases: tuple[Phase, ...] = ()
-
-    def __getitem__(self, name: str) -> Phase:
-        """Return the phase called *name*; `KeyError` if it has not begun."""
-        for phase in self.phases:
-            if phase.name == name:
-                return phase
-        raise KeyError(name)
-
-    @property
-    def seconds(self) -> float:
-        """From submit to the end of the last phase."""
-        if not self.phases:
-            return 0.0
-        last = self.phases[-1]
-        return last.started + last.seconds - self.phases[0].started
-
-    def __str__(self) -> str:
-        """Return the phases on one line, as in ``queue 0.00 s, pack 0.01 s, …``."""
-        return ", ".join(f"{phase.name} {phase.seconds:.2f} s" for phase in self.phases)
-
-    def add(self, phase: Phase) -> Timeline:
-        """Return this timeline with one more phase at its end."""
-        return replace(self, phases=(*self.phases, phase))

@@ -15,6 +15,7 @@ What it is told comes in environment variables:
 ``ASCEND_OUTCOME_LIMIT``  without such a place: the size of a packed outcome that may go into the output
 ``ASCEND_RECEIPT``        the file for the receipt: the container's termination message
 ``ASCEND_REQUIREMENTS``   what the image must have, a line each, if nobody has made sure
+``ASCEND_LOCK_URL``       what is to be installed, if anything; `ascend._core.pod_install` knows the rest of it
 ``ASCEND_TASK_TIMEOUT``   how many seconds the function may run
 ``ASCEND_LIFELINE``       ``stdin`` if the end of standard input means that the client is gone
 ``ASCEND_CLIENT_DIR``     what to remove in that case
@@ -44,16 +45,6 @@ __all__ = ["main"]
 _OUR_FRAMES = {"ascend.runner", "ascend._core.decorator", "ascend._core.mapping"}
 
 
-class _Failure(Exception):  # noqa: N818 - it becomes a receipt, nobody catches it as an error
-    """The runner cannot go on; *kind* tells the client which error to raise."""
-
-    def __init__(self, kind: str, exit_code: int, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.exit_code = exit_code
-        self.message = message
-
-
 def main() -> None:
     """Run the task that the environment describes, then exit."""
     times = [time.time()]
@@ -65,6 +56,11 @@ def main() -> None:
     output = os.dup(1) if "ASCEND_OUTCOME_LIMIT" in settings else 1
     try:
         guard.guard_client(settings)
+        if "ASCEND_LOCK_URL" in settings:
+            from ascend._core.pod_install import install  # noqa: PLC0415
+
+            install(settings, _transport)
+            times.append(time.time())
         _check_environment(settings)
         call, serializer = _load_call(settings)
         times.append(time.time())
@@ -72,7 +68,7 @@ def main() -> None:
             status, value = _run(call)
         times.append(time.time())
         _deliver(settings, _pack(status, value, serializer), times, output)
-    except _Failure as failure:
+    except wire.Failure as failure:
         # The name of a file may hold what UTF-8 has no bytes for.
         message = failure.message.encode(errors="backslashreplace")
         wire.write_receipt(receipt, {"status": "failed", "kind": failure.kind}, message)
@@ -106,7 +102,7 @@ def _check_environment(settings: dict[str, str]) -> None:
 
     problems = unmet(settings["ASCEND_REQUIREMENTS"].splitlines())
     if problems:
-        raise _Failure("environment", wire.EXIT_ENVIRONMENT, "; ".join(problems))
+        raise wire.Failure("environment", wire.EXIT_ENVIRONMENT, "; ".join(problems))
 
 
 def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
@@ -120,17 +116,17 @@ def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
             data = memoryview(_transport(settings["ASCEND_CALL_URL"]).read(settings["ASCEND_CALL_URL"]))
         fields, parts = wire.check(data, settings["ASCEND_CALL_DIGEST"])
     except wire.FormatError as exc:
-        raise _Failure("load", wire.EXIT_LOAD, str(exc)) from exc
+        raise wire.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
     except OSError as exc:
-        raise _Failure("storage", wire.EXIT_STORAGE, f"the call could not be fetched: {exc}") from exc
+        raise wire.Failure("storage", wire.EXIT_STORAGE, f"the call could not be fetched: {exc}") from exc
     if fields["python"] != wire.python_minor():
         message = f"the call was pickled by Python {fields['python']}, and this is Python {wire.python_minor()}"
-        raise _Failure("version", wire.EXIT_LOAD, message)
+        raise wire.Failure("version", wire.EXIT_LOAD, message)
     serializer = _serializer(fields["serializer"], fields["cloudpickle"])
     try:
         return [serializer.loads(parts[0], buffers=parts[1:])], fields["serializer"]
     except BaseException as exc:  # unpickling runs whatever the classes of the arguments like
-        raise _Failure("load", wire.EXIT_LOAD, _traceback(exc)) from exc
+        raise wire.Failure("load", wire.EXIT_LOAD, _traceback(exc)) from exc
 
 
 def _source(settings: dict[str, str]) -> str:
@@ -161,7 +157,7 @@ def _initialize(initializer: Callable[..., object], initargs: tuple[Any, ...]) -
     try:
         initializer(*initargs)
     except BaseException as exc:  # whatever it raises, the task cannot go on without it
-        raise _Failure("initializer", wire.EXIT_INITIALIZER, _traceback(exc)) from exc
+        raise wire.Failure("initializer", wire.EXIT_INITIALIZER, _traceback(exc)) from exc
 
 
 def _pack(status: str, value: Any, serializer: str) -> tuple[str, list[bytes | memoryview]]:
@@ -223,7 +219,7 @@ def _deliver(
     try:
         _transport(url).write(url, parts)
     except OSError as exc:
-        raise _Failure("storage", wire.EXIT_STORAGE, f"the answer could not be stored: {exc}") from exc
+        raise wire.Failure("storage", wire.EXIT_STORAGE, f"the answer could not be stored: {exc}") from exc
     wire.write_receipt(receipt, {**fields, "where": "storage"}, b"")
 
 
@@ -236,7 +232,7 @@ def _print_outcome(output: int, parts: list[bytes | memoryview], size: int, limi
             f"the answer has {size:,} bytes, more than fit into the output of a task, and there is no storage for it: "
             "set storage, as in ASCEND_STORAGE=s3://bucket/prefix"
         )
-        raise _Failure("encode", wire.EXIT_ENCODE, message)
+        raise wire.Failure("encode", wire.EXIT_ENCODE, message)
     guard.flush()
     try:
         # Somebody who shares it may have made it one that refuses what does not fit at once.
@@ -247,7 +243,7 @@ def _print_outcome(output: int, parts: list[bytes | memoryview], size: int, limi
                 file.flush()
     except OSError as exc:
         message = f"it could not be written to the output: {exc}"
-        raise _Failure("encode", wire.EXIT_ENCODE, message) from exc
+        raise wire.Failure("encode", wire.EXIT_ENCODE, message) from exc
 
 
 def _versions(serializer: str) -> dict[str, str]:
@@ -270,7 +266,7 @@ def _serializer(name: str, cloudpickle: str = "") -> Any:
     try:
         return entry_point("ascend.serializers", name)
     except LookupError as exc:
-        raise _Failure("load", wire.EXIT_LOAD, str(exc)) from exc
+        raise wire.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
 
 
 def _transport(url: str) -> Any:
@@ -279,7 +275,7 @@ def _transport(url: str) -> Any:
     try:
         return transport_of(url)
     except LookupError as exc:
-        raise _Failure("load", wire.EXIT_LOAD, str(exc)) from exc
+        raise wire.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
 
 
 def _traceback(exc: BaseException) -> str:

@@ -42,12 +42,16 @@ def ascend_storage(url: str) -> Storage | None:
 
 
 @hookimpl
-def ascend_image_builder(name: str) -> ImageBuilder | None:
-    """Serve ``virtualenv`` and ``prebuilt``."""
+def ascend_image_builder(name: str, profile: Profile) -> ImageBuilder | None:
+    """Serve ``virtualenv``, ``uv`` and ``prebuilt``."""
     if name == "virtualenv":
         from ascend._builtin.uv_environment import UvEnvironments  # noqa: PLC0415 - as above
 
         return UvEnvironments()
+    if name == "uv":
+        from ascend._builtin.uv_install import UvInstalls  # noqa: PLC0415 - as above
+
+        return UvInstalls(profile)
     if name == "prebuilt":
         from ascend._builtin.prebuilt import PrebuiltImages  # noqa: PLC0415 - as above
 

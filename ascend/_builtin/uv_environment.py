@@ -17,8 +17,6 @@ import json
 import os
 import secrets
 import shutil
-import threading
-from concurrent.futures import Future
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -26,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from ascend.building.flights import Flights
+from ascend.building.folders import cache_folder
 from ascend.building.uv_program import UnsolvableError, Uv, answer_settings
 from ascend.errors import EnvironmentBuildError
 from ascend.model import Image
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["UvEnvironments"]
 
 _READY = "ready.json"
-_CACHE_VARIABLE = "ASCEND_CACHE_DIR"
 
 
 class _Order(NamedTuple):
@@ -58,46 +57,15 @@ class UvEnvironments:
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
-        self._guard = threading.Lock()
-        self._flights: dict[Environment, Future[Image | EnvironmentBuildError]] = {}
+        self._flights: Flights[Image] = Flights()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
-        flight: Future[Image | EnvironmentBuildError] = Future()
-        with self._guard:
-            first = self._flights.setdefault(environment, flight)
-        if first is flight:
-            self._fly(flight, environment, report)
-        outcome = first.result()
-        if isinstance(outcome, EnvironmentBuildError):
-            # One instance raised in ten thousand tasks would gather the tracebacks of all.
-            raise EnvironmentBuildError(*outcome.args) from outcome.__cause__
-        return outcome
-
-    def _fly(
-        self,
-        flight: Future[Image | EnvironmentBuildError],
-        environment: Environment,
-        report: Callable[[str], None],
-    ) -> None:
-        outcome: Image | EnvironmentBuildError = EnvironmentBuildError("the installation was interrupted")
-        try:
-            outcome = self._find_or_make(environment, report)
-        except EnvironmentBuildError as exc:
-            outcome = exc
-        except OSError as exc:
-            outcome = EnvironmentBuildError(f"the environment cannot be made: {exc}")
-            outcome.__cause__ = exc
-        finally:
-            if not isinstance(outcome, (Image, UnsolvableError)):
-                # A broken connection is worth another try; a contradiction is not.
-                with self._guard:
-                    self._flights.pop(environment, None)
-            flight.set_result(outcome)
+        return self._flights.get(environment, lambda: self._find_or_make(environment, report))
 
     def _find_or_make(self, environment: Environment, report: Callable[[str], None]) -> Image:
         if environment.base_image != f"python:{environment.python}-slim":
             report(f"base_image {environment.base_image} is not used here: tasks run in a virtual environment")
-        root = self._root or _default_root()
+        root = self._root or cache_folder("environments")
         root.mkdir(parents=True, exist_ok=True)
         uv = Uv()
         requirements = sorted({_canonical(requirement) for requirement in environment.requirements})
@@ -107,13 +75,6 @@ class UvEnvironments:
         if python is None:
             python = _make_once(_Order(requirements, interpreter, root / key, uv, report))
         return Image(f"env:{python}")
-
-
-def _default_root() -> Path:
-    from platformdirs import user_cache_path  # noqa: PLC0415 - only who installs something needs it
-
-    given = os.environ.get(_CACHE_VARIABLE)
-    return (Path(given).absolute() if given else user_cache_path("ascend", appauthor=False)) / "environments"
 
 
 def _canonical(text: str) -> str:

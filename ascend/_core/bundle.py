@@ -49,6 +49,16 @@ def source_key(task: Task, digest: str) -> str:
     return f"projects/{task.project}/users/{task.user}/source/{digest}.zip"
 
 
+def lock_key(task: Task, digest: str) -> str:
+    """Return the key of a lock that is too large to be placed."""
+    return f"projects/{task.project}/users/{task.user}/locks/{digest}.txt"
+
+
+def tool_key(task: Task, digest: str) -> str:
+    """Return the key of a program that pods need, shared by all tasks of the user's project."""
+    return f"projects/{task.project}/users/{task.user}/tools/{digest}"
+
+
 def pickle_call(call: Call, serializer: Serializer) -> tuple[bytes, list[memoryview]]:
     """Return the call as bytes and out-of-band buffers; `SerializationError` names what cannot be pickled."""
     buffers: list[Any] = []

@@ -207,6 +207,7 @@ def ascend(
     queue_timeout: float | None = None,
     requirements: Sequence[str] | None = None,
     base_image: str | None = None,
+    platform: str | None = None,
     image_builder: str | None = None,
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, Secret] | None = None,

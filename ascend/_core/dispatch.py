@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ascend._core.bundle import job_prefix, log_key, pack_call, source_key
+from ascend._core.installation import Installations
 from ascend._core.manifest import Delivery, default_image, image_of, job_manifest
 from ascend._core.manifest_patch import patched
 from ascend._core.runner_archive import runner_archive
@@ -14,7 +15,7 @@ from ascend._core.source.handmade import HandmadeModules
 from ascend._core.source.tracker import SourceTracker
 from ascend._core.wire import python_minor
 from ascend.errors import ConfigError
-from ascend.model import Environment, Image
+from ascend.model import DEFAULT_PLATFORM, Environment, Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ class Dispatcher:
         self._report = report
         self._note = note
         self._storage = plugins.storage(profile.storage, profile) if profile.storage else None
+        self._installations = Installations(self.cluster, profile, note)
         self._builders: dict[str, ImageBuilder] = {}
         self._sent_sources: set[str] = set()
         self._placed_sources: dict[str, PlacedFile] = {}
@@ -86,7 +88,7 @@ class Dispatcher:
         manifest = job_manifest(
             task,
             image=image.reference,
-            delivery=self._deliver(entry, _looked_for(image, task)),
+            delivery=self._deliver(entry, image),
             node_type=self._plugins.node_type(task.needs.node_type, self._profile) if task.needs.node_type else None,
         )
         self._plugins.modify_job(manifest, task, self._profile)
@@ -132,9 +134,10 @@ class Dispatcher:
             builder = self._builders.get(name)
             if builder is None:
                 builder = self._builders[name] = self._plugins.image_builder(name, self._profile)
-        return builder.ensure(Environment(needs.requirements, python_minor(), image), self._note)
+        platform = needs.platform or DEFAULT_PLATFORM
+        return builder.ensure(Environment(needs.requirements, python_minor(), image, platform=platform), self._note)
 
-    def _deliver(self, entry: Entry, variables: dict[str, str]) -> Delivery:
+    def _deliver(self, entry: Entry, image: Image) -> Delivery:
         """Put what must travel where the pod can get at it; return how it does."""
         call, entry.call = entry.call, None
         if call is None or self._runner is None:
@@ -144,7 +147,7 @@ class Dispatcher:
         packed = pack_call(call, self.serializer, self.cluster.traits.inline_call)
         del call
         source, files = self._ship_source(entry.task)
-        variables |= {"ASCEND_CALL_DIGEST": packed.digest, **source}
+        variables = {**_looked_for(image, entry.task), "ASCEND_CALL_DIGEST": packed.digest, **source}
         prefix = job_prefix(entry.task)
         if packed.inline is not None:
             variables["ASCEND_CALL"] = packed.inline
@@ -158,7 +161,9 @@ class Dispatcher:
             variables["ASCEND_OUTCOME_URL"] = storage.sign(f"{prefix}/outcome", "PUT", lifetime=_LINK_SECONDS)
         elif self.cluster.traits.output_outcome:
             variables["ASCEND_OUTCOME_LIMIT"] = str(self.cluster.traits.output_outcome)
-        return Delivery(self._runner, variables, files)
+        platform = entry.task.needs.platform or DEFAULT_PLATFORM
+        installation = self._installations.of(image.lock, entry.task, platform, self.storage)
+        return Delivery(self._runner, variables, files, installation)
 
     def _ship_source(self, task: Task) -> tuple[dict[str, str], tuple[PlacedFile, ...]]:
         """Return the variables that lead to the project's source, and the file if the cluster brings it."""

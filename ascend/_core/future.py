@@ -20,6 +20,8 @@ __all__ = ["AscendFuture", "Control"]
 
 _logger = logging.getLogger("ascend")
 
+_PHASES_THERE = ("install", "load", "run", "return")
+
 T = TypeVar("T")
 
 
@@ -159,10 +161,10 @@ class AscendFuture(Future[T]):
         self.mark("run", at)
 
     def ran(self, times: tuple[float, ...]) -> None:
-        """Note when loading, running and returning began, as the receipt tells."""
+        """Note when installing, if anything was, loading, running and returning began, as the receipt tells."""
         if times:
             before = [mark for mark in self._marks if mark[0] != "run"]
-            self._marks = [*before, *zip(("load", "run", "return"), times, strict=False)]
+            self._marks = [*before, *zip(_PHASES_THERE[-len(times) :], times, strict=True)]
 
     def settle(self, value: T | None, exception: BaseException | None) -> bool:
         """Give the future its end; false if it has one."""

@@ -11,9 +11,9 @@ from ascend.model import LABEL_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ascend.model import Manifest, NodeType, PlacedFile, Task, Volume
+    from ascend.model import Manifest, NodeType, PlacedFile, Secret, Task, Volume
 
-__all__ = ["BOOT", "Delivery", "default_image", "image_of", "job_manifest"]
+__all__ = ["BOOT", "Delivery", "Installation", "default_image", "image_of", "job_manifest"]
 
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from ascend._core.bytecode import install; install(sys.argv[1]); "
@@ -22,6 +22,7 @@ BOOT = (
 """What the container runs: the runner out of its archive. Starting the archive itself would import runpy, 8 ms."""
 
 _SETUP_SECONDS = 300
+_INSTALL_SECONDS = 1800
 _QUEUE_SECONDS = 3600.0
 _GPU = "nvidia.com/gpu"
 # What most clusters keep their GPU nodes free with; not all of them tolerate it for a pod that asks for a GPU.
@@ -30,12 +31,25 @@ _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
+class Installation(NamedTuple):
+    """The variables for the runner, those of them that come from Secrets, and what is mounted."""
+
+    variables: Mapping[str, str] = {}
+    secrets: Mapping[str, Secret] = {}
+    files: tuple[PlacedFile, ...] = ()
+    volumes: Mapping[str, Volume] = {}
+
+
 class Delivery(NamedTuple):
-    """How the pod gets at what travels: the *runner* archive, the variables of `ascend.runner`, and other *files*."""
+    """How the pod gets at what travels: the *runner* archive, the variables of `ascend.runner`, and other *files*.
+
+    *installation* is what the runner needs to install what the image lacks.
+    """
 
     runner: PlacedFile
     variables: dict[str, str]
     files: tuple[PlacedFile, ...] = ()
+    installation: Installation = Installation()
 
 
 def default_image() -> str:
@@ -116,7 +130,7 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *({"name": name, **deepcopy(dict(volume))} for name, _, volume in _placed(delivery)),
-            *_volumes(task),
+            *_volumes(task, delivery),
         ],
     }
     if task.needs.service_account is not None:
@@ -125,7 +139,8 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
         pod["priorityClassName"] = task.needs.priority
     if task.needs.timeout is not None:
         # The runner keeps the timeout; this bound is for one that cannot, and leaves time for its set-up.
-        pod["activeDeadlineSeconds"] = int(task.needs.timeout) + _SETUP_SECONDS
+        set_up = _INSTALL_SECONDS if delivery.installation.variables else _SETUP_SECONDS
+        pod["activeDeadlineSeconds"] = int(task.needs.timeout) + set_up
     if node_type is not None:
         pod["nodeSelector"] = dict(node_type.labels)
     if tolerations := _tolerations(task, node_type):
@@ -159,33 +174,32 @@ def _container(task: Task, image: str, delivery: Delivery, node_type: NodeType |
             {"name": "work", "mountPath": "/ascend/work"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
             *({"name": name, "mountPath": folder, "readOnly": True} for name, folder, _ in _placed(delivery)),
-            *_mounts(task),
+            *_mounts(task, delivery),
         ],
     }
 
 
 def _placed(delivery: Delivery) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Yield name, folder and source of the volumes that bring placed files."""
-    for number, file in enumerate((delivery.runner, *delivery.files)):
+    for number, file in enumerate((delivery.runner, *delivery.files, *delivery.installation.files)):
         if file.volume is not None:
             yield f"placed-{number}", file.path.rpartition("/")[0], file.volume
 
 
-def _volumes(task: Task) -> list[dict[str, Any]]:
-    return [{"name": name, **_source(volume)} for name, _, volume in _named_volumes(task)]
+def _volumes(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
+    return [{"name": name, **_source(volume)} for name, _, volume in _named_volumes(task, delivery)]
 
 
-def _mounts(task: Task) -> list[dict[str, Any]]:
+def _mounts(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
     return [
         {"name": name, "mountPath": path} | ({"readOnly": True} if volume.read_only else {})
-        for name, path, volume in _named_volumes(task)
+        for name, path, volume in _named_volumes(task, delivery)
     ]
 
 
-def _named_volumes(task: Task) -> list[tuple[str, str, Volume]]:
-    return [
-        (f"volume-{n}", path, volume) for n, (path, volume) in enumerate(sorted((task.needs.volumes or {}).items()))
-    ]
+def _named_volumes(task: Task, delivery: Delivery) -> list[tuple[str, str, Volume]]:
+    volumes = {**(task.needs.volumes or {}), **delivery.installation.volumes}
+    return [(f"volume-{number}", path, volume) for number, (path, volume) in enumerate(sorted(volumes.items()))]
 
 
 def _source(volume: Volume) -> dict[str, Any]:
@@ -197,11 +211,12 @@ def _source(volume: Volume) -> dict[str, Any]:
 
 
 def _variables(task: Task, delivery: Delivery) -> list[dict[str, Any]]:
+    installation = delivery.installation
     secrets = {
         name: {"valueFrom": {"secretKeyRef": {"name": secret.name, "key": secret.key}}}
-        for name, secret in (task.needs.secrets or {}).items()
+        for name, secret in {**(task.needs.secrets or {}), **installation.secrets}.items()
     }
-    ours = {**delivery.variables, "ASCEND_TASK_ID": task.id}
+    ours = {**delivery.variables, **installation.variables, "ASCEND_TASK_ID": task.id}
     if task.needs.timeout is not None:
         ours["ASCEND_TASK_TIMEOUT"] = str(task.needs.timeout)
     # The kubelet replaces $(NAME), and takes $$ for a plain $.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ascend._core import wire
+from ascend._core.install_words import remedy_of
 from ascend.errors import (
     AscendError,
     CallLoadError,
@@ -190,6 +191,10 @@ def _failure(task: Task, kind: str, message: str) -> AscendError:
         "environment": (
             EnvironmentBuildError,
             f"{what} was not made: {message} in its image; choose a base_image that has it, or another image_builder",
+        ),
+        "install": (
+            EnvironmentBuildError,
+            f"{what} was not made: its requirements could not be installed there: {message}{remedy_of(message)}",
         ),
         "initializer": (InitializerError, f"the initializer failed before {what}:\n\n{message}"),
         "load": (CallLoadError, f"{what} could not be read where it was to run:\n\n{message}"),

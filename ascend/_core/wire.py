@@ -61,6 +61,16 @@ class FormatError(ValueError):
     """What arrived is not a bundle, is incomplete, or its digest does not fit."""
 
 
+class Failure(Exception):  # noqa: N818 - it becomes a receipt, nobody catches it as an error
+    """The runner cannot go on; *kind* tells the client which error to raise."""
+
+    def __init__(self, kind: str, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.exit_code = exit_code
+        self.message = message
+
+
 def python_minor() -> str:
     """Return the minor version of this Python, as in ``3.12``: functions pickled by one crash another."""
     return f"{sys.version_info[0]}.{sys.version_info[1]}"

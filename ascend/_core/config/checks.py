@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from ascend.model import Secret
 
@@ -110,6 +111,24 @@ def check_requirements(value: object) -> tuple[str, ...]:
             except InvalidRequirement as error:
                 problem = str(error).splitlines()[0]
                 raise UnfitError(f"must hold requirements such as 'torch==2.6.0', not {text!r}: {problem}") from error
+    return texts
+
+
+def check_platform(value: object) -> str:
+    if value not in ("linux/amd64", "linux/arm64"):
+        raise UnfitError(f"must be 'linux/amd64' or 'linux/arm64', not {shown(value)}")
+    return str(value)
+
+
+def check_urls(value: object) -> tuple[str, ...]:
+    texts = check_texts(value)
+    for text in texts:
+        url = urlsplit(text)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise UnfitError(f"must hold URLs such as 'https://packages.example/simple', not {text!r}")
+        if url.username is not None:
+            # They would be read by everybody who may read Jobs.
+            raise UnfitError(f"must hold no credentials, as the URL of {url.hostname} does: name them by index_secret")
     return texts
 
 

@@ -63,6 +63,14 @@ NEEDS: Mapping[str, Setting] = {
         "container image to start from; {python} stands for the client's Python, as in 3.12",
         '"python:{python}-slim"',
     ),
+    "platform": Setting(
+        "text",
+        checks.check_platform,
+        str,
+        '"linux/arm64"',
+        "what pods with requirements run on: linux/amd64 or linux/arm64",
+        '"linux/amd64"',
+    ),
     "image_builder": Setting(
         "text", checks.check_text, str, '"prebuilt"', "who makes an image of the requirements", "the cluster's"
     ),
@@ -155,6 +163,37 @@ PLACES: Mapping[str, Setting] = {
     ),
     "serializer": Setting(
         "text", checks.check_text, str, '"cloudpickle"', "what turns calls into bytes", '"cloudpickle"'
+    ),
+    "index_urls": Setting(
+        "list of URLs",
+        checks.check_urls,
+        checks.parse_list,
+        '["https://packages.example/simple"]',
+        "package indexes of pods and builds, the first in the place of PyPI; without credentials",
+        "those of uv here",
+    ),
+    "index_secret": Setting(
+        "name",
+        pod_checks.check_object_name,
+        str,
+        '"package-index"',
+        "a Secret of the namespace whose key netrc has the credentials of the indexes",
+    ),
+    "certificates": Setting(
+        "path",
+        checks.check_text,
+        str,
+        '"/etc/ssl/company.pem"',
+        "a file with the authorities that package indexes are trusted by, here and in pods",
+        "those of uv here, and of the image there",
+    ),
+    "package_cache": Setting(
+        "name",
+        pod_checks.check_object_name,
+        str,
+        '"packages"',
+        "a PersistentVolumeClaim in which pods that install share what they download",
+        "each pod has its own",
     ),
     "plugins": Setting(
         "list of strings",

@@ -1,0 +1,32 @@
+"""Image builder `uv`: builds nothing; the runner installs what the requirements come to when the pod starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ascend.building.flights import Flights
+from ascend.building.locks import locked
+from ascend.model import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ascend.model import Environment, Profile
+
+__all__ = ["UvInstalls"]
+
+
+class UvInstalls:
+    """Base images with a lock to be installed: the same one for all tasks of an executor."""
+
+    name = "uv"
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._flights: Flights[Image] = Flights()
+
+    def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        def make() -> Image:
+            return Image(environment.base_image, lock=locked(environment, self._profile, report).lock)
+
+        return self._flights.get(environment, make)

@@ -1,0 +1,247 @@
+"""The engine of all builders that build in the cluster: from an environment to an image, by whatever recipe.
+
+::
+
+    environment ──> lock ──> key ──> HEAD in the registry ── there ──> by its digest
+                                        │ not there
+                                        └──> the build's Job, begun or joined ──> log to all who wait ──> HEAD
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import threading
+from collections import deque
+from concurrent.futures import Future
+from hashlib import sha256
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ascend._builtin.kubernetes.cluster import connect_profile
+from ascend._builtin.kubernetes.options import options_of
+from ascend.building.build_errors import Attempt, build_error
+from ascend.building.build_manifest import build_job, job_name
+from ascend.building.build_options import build_options
+from ascend.building.build_run import BuildRun, Order
+from ascend.building.locks import locked
+from ascend.building.names import check_registry, image_key, parse_image, parse_place
+from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, Build
+from ascend.building.registry import Registry
+from ascend.building.usage import note_use
+from ascend.errors import AscendError, ConfigError, EnvironmentBuildError, ImageBuildError
+from ascend.model import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ascend._builtin.kubernetes.connection import Connection
+    from ascend.building.names import ImageName
+    from ascend.building.recipes import Recipe
+    from ascend.interfaces import Storage
+    from ascend.model import Environment, JobStatus, Profile
+
+__all__ = ["JobBuilder"]
+
+# What a Secret may hold, less what its other fields take.
+_IN_A_SECRET = 1_000_000
+_KEPT_LINES = 400
+_LINK_SECONDS = 24 * 3600.0
+# Tasks that are dispatched in waves need the same image: one failure is enough for all of them.
+_REMEMBERED_SECONDS = 60.0
+
+
+class JobBuilder:
+    """An `ascend.interfaces.ImageBuilder` that builds by *recipe*, in Jobs of the cluster of *profile*.
+
+    *storage* is where files go that are too large for a Secret.
+    """
+
+    def __init__(self, recipe: Recipe, profile: Profile, storage: Storage | None = None) -> None:
+        self.name = recipe.name
+        self._recipe = recipe
+        self._profile = profile
+        self._storage = storage
+        self._flights: dict[Environment, _Flight] = {}
+        self._bases: dict[tuple[str, str], ImageName] = {}
+        self._guard = threading.Lock()
+        self._closing = threading.Event()
+
+    def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        """Return the image of *environment* by its digest, built by this call or by somebody else."""
+        with self._guard:
+            flight = self._flights.get(environment)
+            own = flight is None or flight.is_stale()
+            if flight is None or own:
+                flight = self._flights[environment] = _Flight()
+        flight.add(report)
+        if own:
+            flight.fly(lambda: self._ensure(environment, flight.tell))
+        return flight.image()
+
+    def close(self) -> None:
+        """End all waiting: `ensure` raises, and builds that nobody else waits for are stopped."""
+        self._closing.set()
+
+    def _ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        refusal = self._recipe.refuses(environment)
+        if refusal is not None:
+            msg = f"image_builder {self.name!r} cannot make this environment: {refusal}"
+            raise EnvironmentBuildError(msg)
+        if self._profile.registry is None:
+            msg = (
+                f"image_builder {self.name!r} needs a registry to push to: set registry, "
+                "as in ASCEND_REGISTRY=registry.example/team/ascend"
+            )
+            raise ConfigError(msg)
+        place = parse_place(self._profile.registry)
+        environment = locked(environment, self._profile, report)
+        base = self._base(environment)
+        key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
+        name = place.image(key)
+        check_registry(str(name), self._profile.allowed_registries)
+        registry = Registry(name.registry, plain=place.plain)
+        digest = registry.digest(name)
+        connection = connect_profile(self._profile, build=True)
+        try:
+            if digest is None:
+                files = self._recipe.files(environment)
+                build = Build(environment, str(base), name, place, self._profile, build_options(self._profile))
+                digest = self._build(connection, build, files, registry, report)
+            note_use(connection, name.at(digest), key)
+        finally:
+            connection.close()
+        return Image(str(name.at(digest)))
+
+    def _base(self, environment: Environment) -> ImageName:
+        """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
+        reference, platform = environment.base_image, environment.platform
+        check_registry(reference, self._profile.allowed_registries)
+        base = self._bases.get((reference, platform))
+        if base is None:
+            base = parse_image(reference)
+            if not base.digest:
+                place = parse_place(str(self._profile.registry))
+                registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
+                base = base.at(registry.manifest(base, platform).digest)
+            self._bases[reference, platform] = base
+        return base
+
+    def _build(
+        self,
+        connection: Connection,
+        build: Build,
+        files: Mapping[str, bytes],
+        registry: Registry,
+        report: Callable[[str], None],
+    ) -> str:
+        """Build, or wait for who does; return the digest of what was pushed."""
+        build, small = self._bring(build, files)
+        job = build_job(build, self.name, self._recipe.pod(build))
+        lines: deque[str] = deque(maxlen=_KEPT_LINES)
+
+        def take(line: str) -> None:
+            lines.append(line)
+            report(line)
+
+        def exists() -> bool:
+            return registry.digest(build.destination) is not None
+
+        report(f"building {build.destination} by {self.name} ({job_name(build.destination.tag)})")
+        order = Order(job, small, self._profile.user)
+        run = BuildRun(connection, order, exists=exists, report=take)
+        status = run.run(self._closing, options_of(self._profile).unreachable_timeout)
+        if status is None and self._closing.is_set():
+            msg = f"nobody waits for the image of {_listed(build.environment)} any more: the executor has ended"
+            raise ImageBuildError(msg)
+        digest = registry.digest(build.destination)
+        if digest is None:
+            raise self._error(build, status, list(lines), files)
+        report(f"built {build.destination}")
+        return digest
+
+    def _error(
+        self, build: Build, status: JobStatus | None, lines: list[str], files: Mapping[str, bytes]
+    ) -> ImageBuildError:
+        dockerfile = files.get(DOCKERFILE, b"").decode()
+        what, key = _listed(build.environment), build.destination.tag
+        if status is None or status.phase == "succeeded":
+            msg = f"the build of {what} has ended, but {build.destination} is not there: who deleted it?"
+            return ImageBuildError(msg, lines=tuple(lines[-5:]), dockerfile=dockerfile)
+        attempt = Attempt(self.name, what, key, dockerfile, build.options)
+        return build_error(attempt, status, lines, self._recipe.failure(lines, status.receipt))
+
+    def _bring(self, build: Build, files: Mapping[str, bytes]) -> tuple[Build, dict[str, bytes]]:
+        """Return *build* with the places of its *files*, and those that go into its Secret."""
+        small: dict[str, bytes] = {}
+        where: dict[str, str] = {}
+        for name, content in sorted(files.items(), key=lambda item: len(item[1])):
+            if sum(map(len, small.values())) + len(content) <= _IN_A_SECRET:
+                small[name], where[name] = content, f"{FILES_FOLDER}/{name}"
+            else:
+                where[name] = self._store(name, content)
+        secret = f"{job_name(build.destination.tag[:12])}-{secrets.token_hex(4)}"
+        return Build(
+            build.environment, build.base, build.destination, build.place, build.profile, build.options, where, secret
+        ), small
+
+    def _store(self, name: str, content: bytes) -> str:
+        if self._storage is None:
+            msg = (
+                f"{name} of the build has {len(content):,} bytes, more than fits into a Secret, and no storage is "
+                "set: set storage, as in ASCEND_STORAGE=s3://bucket/prefix, or keep files out by a .dockerignore"
+            )
+            raise ConfigError(msg)
+        key = f"projects/{self._profile.project}/builds/{sha256(content).hexdigest()}"
+        self._storage.put(key, [content])
+        return self._storage.sign(key, "GET", lifetime=_LINK_SECONDS)
+
+
+class _Flight:
+    """One environment on its way: all threads that need it wait for it, and hear what is said meanwhile."""
+
+    def __init__(self) -> None:
+        self._outcome: Future[Image] = Future()
+        self._said: list[str] = []
+        self._reports: list[Callable[[str], None]] = []
+        self._guard = threading.Lock()
+        self._failed_at: float | None = None
+
+    def is_stale(self) -> bool:
+        """Whether it failed so long ago that another try is worth it."""
+        return self._failed_at is not None and monotonic() - self._failed_at > _REMEMBERED_SECONDS
+
+    def add(self, report: Callable[[str], None]) -> None:
+        """Have *report* told too; threads that share one hear each line once."""
+        with self._guard:
+            if report in self._reports or self._outcome.done():
+                return
+            self._reports.append(report)
+            said = list(self._said)
+        for line in said:
+            report(line)
+
+    def tell(self, line: str) -> None:
+        with self._guard:
+            self._said = [*self._said[-_KEPT_LINES:], line]
+            reports = list(self._reports)
+        for report in reports:
+            report(line)
+
+    def fly(self, make: Callable[[], Image]) -> None:
+        try:
+            self._outcome.set_result(make())
+        except BaseException as exc:  # noqa: BLE001 - whatever ends it, nobody may be left waiting
+            self._failed_at = monotonic()
+            self._outcome.set_exception(exc)
+
+    def image(self) -> Image:
+        error = self._outcome.exception()
+        if isinstance(error, AscendError):
+            # One instance raised in ten thousand tasks would gather the tracebacks of all.
+            raise copy.copy(error) from error.__cause__
+        return self._outcome.result()
+
+
+def _listed(environment: Environment) -> str:
+    return ", ".join(environment.requirements) or environment.base_image
