@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Step", "find_step", "steps_of"]
 
 _DIRECTIVE = re.compile(r"#\s*(?P<name>[A-Za-z]+)\s*=\s*(?P<value>\S+)\s*$")
-_HEREDOC = re.compile(r"<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<word>[^\s<>\"']+)(?P=quote)")
+_HEREDOC = re.compile(r"(?:^|\s)\d*<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<word>[^\s<>\"']+)(?P=quote)(?=\s|$)")
 _WITH_HEREDOC = ("RUN", "COPY", "ADD")
 _SHOWN = 160
 
@@ -28,6 +28,13 @@ class Step:
         """Return both, cut where a person stops reading."""
         shown = self.text if len(self.text) <= _SHOWN else f"{self.text[:_SHOWN]}…"
         return f"line {self.line}: {shown}"
+
+    @property
+    def heredocs(self) -> tuple[re.Match[str], ...]:
+        """The here-documents that the step begins: what follows it, up to the word of each, is no step."""
+        if self.text.split(None, 1)[0].upper() not in _WITH_HEREDOC:
+            return ()
+        return tuple(_HEREDOC.finditer(self.text))
 
 
 def steps_of(dockerfile: str) -> tuple[Step, ...]:
@@ -56,11 +63,10 @@ def _steps(dockerfile: str) -> Iterator[Step]:
             if not lines:
                 break
             parts.append(lines.pop(0)[1].strip())
-        text = " ".join(part for part in parts if part)
-        yield Step(number, text)
-        if text.split(None, 1)[0].upper() in _WITH_HEREDOC:
-            for heredoc in _HEREDOC.finditer(text):
-                _skip_body(lines, heredoc)
+        step = Step(number, " ".join(part for part in parts if part))
+        yield step
+        for heredoc in step.heredocs:
+            _skip_body(lines, heredoc)
 
 
 def _escape(lines: list[tuple[int, str]]) -> str:

@@ -61,6 +61,14 @@ def test_a_dockerfile_that_ends_in_the_middle_of_a_step_has_that_step():
     assert steps_of("RUN <<EOF\nnever ended") == (Step(1, "RUN <<EOF"),)
 
 
+def test_two_angles_in_the_middle_of_a_word_begin_no_here_document():
+    assert steps_of("RUN echo $((1<<2))\nENV a=<<b\nRUN b") == (
+        Step(1, "RUN echo $((1<<2))"),
+        Step(2, "ENV a=<<b"),
+        Step(3, "RUN b"),
+    )
+
+
 def test_a_long_step_is_cut_where_it_is_shown():
     assert str(Step(7, "RUN true")) == "line 7: RUN true"
     assert str(Step(7, f"RUN {'x' * 500}")).endswith("xxx…")

@@ -1,4 +1,4 @@
-"""An environment as a Dockerfile and the files beside it: pure functions, the same for every builder that takes one."""
+"""An environment as the instructions of a Dockerfile and the files that they need: pure functions for all builders."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import io
 import re
 import shlex
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ascend.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from ascend.model import Environment
 
-__all__ = ["LOCK_FILE", "SECRETS_FOLDER", "InstallSettings", "context_of", "dockerfile_of"]
+__all__ = ["CERTIFICATES", "LOCK_FILE", "NETRC", "SECRETS_FOLDER", "InstallSettings", "context_of", "dockerfile_of"]
 
 LOCK_FILE = ".ascend-requirements.txt"
 """The name of the lock in the context of a build."""
@@ -24,30 +24,36 @@ LOCK_FILE = ".ascend-requirements.txt"
 SECRETS_FOLDER = "/run/secrets"
 """Where a step finds a secret of the build, under its id: what BuildKit does unless the step says otherwise."""
 
+NETRC = "netrc"
+"""The id of the secret with the passwords of package indexes."""
+
+CERTIFICATES = "certificates.pem"
+"""The id of the secret with the authorities to trust, which is none; but it is no part of the image either."""
+
 _LOCK_IN_IMAGE = "/usr/local/share/ascend/requirements.txt"
 _IGNORE = ".dockerignore"
 _APT_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?([=/][A-Za-z0-9.+:~*-]+)?")
-_SECRET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPE = re.compile(r"\A(?:#.*\n)*?#\s*escape\s*=\s*(\S)\s*$", re.IGNORECASE | re.MULTILINE)
 _PIP = ("python", "-m", "pip", "install", "--no-cache-dir")
 _UV = ("uv", "pip", "install", "--system", "--break-system-packages", "--compile-bytecode", "--no-cache")
+_BEST = "--index-strategy=unsafe-best-match"  # any index of the lock may have a file: its hash decides
 
 
 @dataclass(frozen=True, slots=True)
 class InstallSettings:
-    """How packages are installed in a build, beyond what the environment says.
+    """How the steps of a build install packages.
 
-    *installer* ``uv`` must be in the base image; pip comes with Python. *variables* are set for the installer alone and
-    stay in the image's history, so they hold no password. *secrets* are the ids of what a step may read below
-    `SECRETS_FOLDER`, such as ``netrc``: they are in no layer and in no variable of the image.
-    *apt_options* are given to each call of ``apt-get``, as ``Acquire::https::CAInfo=/run/secrets/ca.crt``.
+    *installer* ``uv`` must be in the base image; pip comes with Python. *secrets* are those of `NETRC` and
+    `CERTIFICATES` that the builder brings: a step finds them below `SECRETS_FOLDER`, and they are in no layer.
     """
 
     installer: Literal["pip", "uv"] = "pip"
-    variables: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
-    apt_options: tuple[str, ...] = ()
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables by which an installer finds the secrets."""
+        named = {NETRC: ("NETRC",), CERTIFICATES: ("SSL_CERT_FILE", "PIP_CERT")}
+        return {name: f"{SECRETS_FOLDER}/{secret}" for secret in self.secrets for name in named[secret]}
 
 
 def dockerfile_of(environment: Environment, *, base: str, settings: InstallSettings | None = None) -> str:
@@ -57,15 +63,17 @@ def dockerfile_of(environment: Environment, *, base: str, settings: InstallSetti
     what the environment has besides is installed in its last stage. `ConfigError` for a name that cannot be one.
     """
     settings = settings or InstallSettings()
-    _check(environment, settings)
+    _check(environment)
     own = environment.dockerfile
     escape = _ESCAPE.search(own) if own else None
     join = f" {escape[1] if escape else chr(92)}\n    ".join
+    # Scripts of packages run as root: they are shown no password.
+    trusted = tuple(each for each in settings.secrets if each != NETRC)
     blocks = [own.rstrip("\n") if own else f"FROM {base}"]
     steps = [
-        *([_run(_apt_commands(environment, settings), settings)] if environment.apt else []),
+        *([_run(_apt_commands(environment, settings), trusted)] if environment.apt else []),
         *([f"COPY {LOCK_FILE} {_LOCK_IN_IMAGE}"] if environment.lock else []),
-        *([_run(_install_commands(environment, settings), settings)] if environment.lock else []),
+        *([_run(_install_commands(environment, settings), settings.secrets)] if environment.lock else []),
     ]
     # What is installed is root's, whoever the base image runs as; a pod says by itself who it is.
     blocks += ["USER root", *(join(step) if isinstance(step, list) else step for step in steps)] if steps else []
@@ -86,28 +94,24 @@ def context_of(environment: Environment) -> bytes:
     return packed.getvalue()
 
 
-def _check(environment: Environment, settings: InstallSettings) -> None:
-    for what, pattern, names in (
-        ("an apt package", _APT_PACKAGE, environment.apt),
-        ("the id of a build secret", _SECRET_ID, settings.secrets),
-        ("a variable", _VARIABLE, settings.variables),
-    ):
-        for name in names:
-            if not pattern.fullmatch(name):
-                raise ConfigError(f"{name!r} cannot be the name of {what}")
+def _check(environment: Environment) -> None:
+    for name in environment.apt:
+        if not _APT_PACKAGE.fullmatch(name):
+            raise ConfigError(f"{name!r} in apt cannot be the name of a package, such as 'git' or 'git=1:2.39*'")
 
 
-def _run(commands: Iterator[str], settings: InstallSettings) -> list[str]:
+def _run(commands: Iterator[str], secrets: tuple[str, ...]) -> list[str]:
     """Return the lines of a step that runs *commands*, each only after the one before it has succeeded."""
-    mounts = [f"--mount=type=secret,id={each}" for each in settings.secrets]
+    mounts = [f"--mount=type=secret,id={each}" for each in secrets]
     first, *rest = commands
     return [f"RUN {' '.join([*mounts, first])}", *(f"&& {command}" for command in rest)]
 
 
 def _apt_commands(environment: Environment, settings: InstallSettings) -> Iterator[str]:
-    options = [word for option in settings.apt_options for word in ("-o", option)]
-    yield shlex.join(["apt-get", *options, "update"])
-    install = ["apt-get", *options, "install", "--yes", "--no-install-recommends", *environment.apt]
+    trusts = CERTIFICATES in settings.secrets
+    program = ["apt-get", *(["-o", f"Acquire::https::CAInfo={SECRETS_FOLDER}/{CERTIFICATES}"] if trusts else [])]
+    yield shlex.join([*program, "update"])
+    install = [*program, "install", "--yes", "--no-install-recommends", *environment.apt]
     yield f"DEBIAN_FRONTEND=noninteractive {shlex.join(install)}"
     yield "rm -rf /var/lib/apt/lists/*"
 
@@ -118,11 +122,12 @@ def _install_commands(environment: Environment, settings: InstallSettings) -> It
         f'python -c "import sys; sys.exit(None if sys.version_info[:2] == ({wanted}) else '
         f"'the image has Python %d.%d, and the task needs {environment.python}' % sys.version_info[:2])\""
     )
-    ours = {} if settings.installer == "uv" else {"PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_ROOT_USER_ACTION": "ignore"}
-    variables = [f"{name}={shlex.quote(value)}" for name, value in {**ours, **settings.variables}.items()]
-    command = _UV if settings.installer == "uv" else _PIP
+    pip = {"PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    ours = {**({} if settings.installer == "uv" else pip), **settings.variables()}
+    command = (*_UV, _BEST) if settings.installer == "uv" else _PIP
     # The lock is complete: whatever it leaves out is not wanted, and whatever has another hash is not either.
-    yield " ".join([*variables, *command, "--no-deps", "--require-hashes", "--requirement", _LOCK_IN_IMAGE])
+    words = (*command, "--no-deps", "--require-hashes", "--requirement", _LOCK_IN_IMAGE)
+    yield " ".join([*(f"{name}={value}" for name, value in ours.items()), *words])
 
 
 def _copy_files(context: bytes, archive: tarfile.TarFile) -> None:
