@@ -47,8 +47,8 @@ def ascend_storage(url: str, profile: Profile) -> Storage | None:
 
 
 @hookspec(firstresult=True)
-def ascend_image_builder(name: str, profile: Profile) -> ImageBuilder | None:
-    """Return the image builder called *name*. Asked once for every executor and name."""
+def ascend_image_builder(name: str, profile: Profile, storage: Storage | None) -> ImageBuilder | None:
+    """Return the image builder called *name*, which may use *storage*. Asked once for every executor and name."""
 
 
 @hookspec(firstresult=True)

@@ -131,6 +131,11 @@ class Profile:
     index_secret: str | None = None
     certificates: str | None = None
     package_cache: str | None = None
+    registry: str | None = None
+    registry_secret: str | None = None
+    allowed_registries: tuple[str, ...] | None = None
+    base_images: Mapping[str, str] = field(default_factory=dict)
+    build_namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

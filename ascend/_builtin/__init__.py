@@ -42,8 +42,8 @@ def ascend_storage(url: str) -> Storage | None:
 
 
 @hookimpl
-def ascend_image_builder(name: str, profile: Profile) -> ImageBuilder | None:
-    """Serve ``virtualenv``, ``uv`` and ``prebuilt``."""
+def ascend_image_builder(name: str, profile: Profile, storage: Storage | None) -> ImageBuilder | None:
+    """Serve ``virtualenv``, ``uv``, ``layer`` and ``prebuilt``."""
     if name == "virtualenv":
         from ascend._builtin.uv_environment import UvEnvironments  # noqa: PLC0415 - as above
 
@@ -52,6 +52,10 @@ def ascend_image_builder(name: str, profile: Profile) -> ImageBuilder | None:
         from ascend._builtin.uv_install import UvInstalls  # noqa: PLC0415 - as above
 
         return UvInstalls(profile)
+    if name == "layer":
+        from ascend._builtin.layer import layer_builder  # noqa: PLC0415 - as above
+
+        return layer_builder(profile, storage)
     if name == "prebuilt":
         from ascend._builtin.prebuilt import PrebuiltImages  # noqa: PLC0415 - as above
 

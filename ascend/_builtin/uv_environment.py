@@ -41,9 +41,10 @@ _READY = "ready.json"
 
 
 class _Order(NamedTuple):
-    """What is to be installed, by what, into which folder."""
+    """What is to be installed, by what, into which folder; *lock* is empty if it must be resolved first."""
 
     requirements: list[str]
+    lock: str
     interpreter: str
     folder: Path
     uv: Uv
@@ -70,10 +71,10 @@ class UvEnvironments:
         uv = Uv()
         requirements = sorted({_canonical(requirement) for requirement in environment.requirements})
         interpreter, identity = uv.interpreter(environment.python, root)
-        key = _key(requirements, identity, answer_settings(uv.environ))
+        key = _key(requirements, identity, answer_settings(uv.environ) | {"lock": environment.lock})
         python = _ready(root / key)
         if python is None:
-            python = _make_once(_Order(requirements, interpreter, root / key, uv, report))
+            python = _make_once(_Order(requirements, environment.lock, interpreter, root / key, uv, report))
         return Image(f"env:{python}")
 
 
@@ -167,14 +168,15 @@ def _install(order: _Order, target: Path) -> tuple[Path, list[str]]:
     """Install into *target*; return the interpreter there and what was installed, as ``name==version``."""
     options = ("--quiet", "--python", order.interpreter)
     given = "\n".join(order.requirements)
-    resolved = order.uv.run("pip", "compile", "-", "--no-header", "--no-annotate", *options, folder=target, given=given)
+    compiled = ("pip", "compile", "-", "--no-header", "--no-annotate", *options)
+    resolved = order.lock or order.uv.run(*compiled, folder=target, given=given)
     order.uv.run("venv", "--no-project", "--allow-existing", *options, str(target), folder=target)
     python = target / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if resolved.strip():
         # uv would take what it built of a local project before, if only the description of that has not changed.
         fresh = [f"--refresh-package={name}" for name in _local_names(order.requirements)]
         order.uv.run("pip", "sync", "-", "--quiet", "--python", str(python), *fresh, folder=target, given=resolved)
-    return python, resolved.split("\n")[:-1]
+    return python, [line for line in resolved.splitlines() if not line.startswith((" ", "-"))]
 
 
 def _write_marker(order: _Order, python: Path, lock: list[str]) -> None:

@@ -205,7 +205,7 @@ def ascend(
     node_type: str | None = None,
     timeout: float | None = None,
     queue_timeout: float | None = None,
-    requirements: Sequence[str] | None = None,
+    requirements: str | Sequence[str] | None = None,
     base_image: str | None = None,
     platform: str | None = None,
     image_builder: str | None = None,

@@ -6,22 +6,26 @@ import threading
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ascend._core.bundle import job_prefix, log_key, pack_call, source_key
+from ascend._core.bundle import job_prefix, log_key, pack_call, pickle_call, source_key
 from ascend._core.installation import Installations
 from ascend._core.manifest import Delivery, default_image, image_of, job_manifest
 from ascend._core.manifest_patch import patched
+from ascend._core.requirement_files import AUTO
 from ascend._core.runner_archive import runner_archive
 from ascend._core.source.handmade import HandmadeModules
 from ascend._core.source.tracker import SourceTracker
+from ascend._core.wanted import imported, written
 from ascend._core.wire import python_minor
 from ascend.errors import ConfigError
 from ascend.model import DEFAULT_PLATFORM, Environment, Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ascend._core.entry import Entry
     from ascend._core.plugins.asking import Plugins
+    from ascend._core.requirement_files import Written
     from ascend._core.source.tracker import Source
     from ascend.interfaces import Cluster, ImageBuilder, Serializer, Storage
     from ascend.model import Manifest, PlacedFile, Profile, Task
@@ -42,6 +46,7 @@ class Dispatcher:
         *,
         report: Callable[[Task, str], None],
         note: Callable[[str], None],
+        folder: Path | None = None,
     ) -> None:
         self.cluster: Cluster = plugins.cluster(profile.cluster, profile)
         self.serializer: Serializer = plugins.serializer(profile.serializer)
@@ -54,6 +59,9 @@ class Dispatcher:
         self._note = note
         self._storage = plugins.storage(profile.storage, profile) if profile.storage else None
         self._installations = Installations(self.cluster, profile, note)
+        self._folder = folder
+        self._written: dict[tuple[str, ...], Written] = {}
+        self._said: frozenset[str] = frozenset()
         self._builders: dict[str, ImageBuilder] = {}
         self._sent_sources: set[str] = set()
         self._placed_sources: dict[str, PlacedFile] = {}
@@ -125,7 +133,9 @@ class Dispatcher:
 
     def _image(self, entry: Entry) -> Image:
         needs = entry.task.needs
-        image = image_of(needs.base_image) if needs.base_image else default_image()
+        images = self._profile.base_images
+        named = needs.base_image or images.get(needs.node_type or "default") or images.get("default")
+        image = image_of(named) if named else default_image()
         if not needs.requirements:
             return Image(image)
         self._begin(entry, "environment")
@@ -133,9 +143,33 @@ class Dispatcher:
         with self._guard:
             builder = self._builders.get(name)
             if builder is None:
-                builder = self._builders[name] = self._plugins.image_builder(name, self._profile)
-        platform = needs.platform or DEFAULT_PLATFORM
-        return builder.ensure(Environment(needs.requirements, python_minor(), image, platform=platform), self._note)
+                builder = self._builders[name] = self._plugins.image_builder(name, self._profile, self._storage)
+        return builder.ensure(self._environment(entry, needs.requirements, image), self._note)
+
+    def _environment(self, entry: Entry, requirements: tuple[str, ...], image: str) -> Environment:
+        with self._guard:
+            known = self._written.get(requirements)
+        if known is None:
+            known = written(requirements, self._folder, lambda: self._imported(entry))
+            if AUTO not in requirements:
+                with self._guard:
+                    # Whoever was first: all tasks have the same.
+                    known = self._written.setdefault(requirements, known)
+        entry.requirements = known.requirements
+        platform = entry.task.needs.platform or DEFAULT_PLATFORM
+        return Environment(known.requirements, python_minor(), image, lock=known.lock, platform=platform)
+
+    def _imported(self, entry: Entry) -> tuple[str, ...]:
+        if entry.call is None:
+            return ()
+        payload, _ = pickle_call(entry.call, self.serializer)
+        found = imported(entry.call.function, payload, self.source.current())
+        line = f"{entry.task.function}: requirements='auto' stands for {', '.join(found) or 'nothing'}"
+        with self._guard:
+            known, self._said = line in self._said, self._said | {line}
+        if not known:
+            self._note(line)
+        return found
 
     def _deliver(self, entry: Entry, image: Image) -> Delivery:
         """Put what must travel where the pod can get at it; return how it does."""
@@ -147,7 +181,7 @@ class Dispatcher:
         packed = pack_call(call, self.serializer, self.cluster.traits.inline_call)
         del call
         source, files = self._ship_source(entry.task)
-        variables = {**_looked_for(image, entry.task), "ASCEND_CALL_DIGEST": packed.digest, **source}
+        variables = {**_looked_for(image, entry), "ASCEND_CALL_DIGEST": packed.digest, **source}
         prefix = job_prefix(entry.task)
         if packed.inline is not None:
             variables["ASCEND_CALL"] = packed.inline
@@ -202,9 +236,9 @@ class Dispatcher:
         return storage
 
 
-def _looked_for(image: Image, task: Task) -> dict[str, str]:
+def _looked_for(image: Image, entry: Entry) -> dict[str, str]:
     """Return the variable that has the runner look for what nobody has installed."""
-    return {} if image.complete else {"ASCEND_REQUIREMENTS": "\n".join(task.needs.requirements or ())}
+    return {} if image.complete else {"ASCEND_REQUIREMENTS": "\n".join(entry.requirements)}
 
 
 def _no_storage(reason: str) -> ConfigError:

@@ -19,7 +19,8 @@ class Entry:
     """A task in the engine.
 
     *call* is `None` once it was packed, so that no argument outlives its dispatch. *waiting* says what its Job waits
-    for. *frames* are the pieces of an outcome that came with the output.
+    for. *requirements* are those that files and ``auto`` stand for. *frames* are the pieces of an outcome that came
+    with the output.
     """
 
     task: Task
@@ -30,4 +31,5 @@ class Entry:
     stored: bool = False
     killed: bool = False
     waiting: str = ""
+    requirements: tuple[str, ...] = ()
     frames: list[str] = field(default_factory=list)

@@ -41,8 +41,8 @@ class AscendExecutor(Executor):
     *cluster* is ``"kubernetes"``, ``"local"`` or a plugin's. *max_parallel* bounds how many tasks run at once;
     `None` leaves it to the cluster. *timeout* is how many seconds a function may run, *queue_timeout* how long
     its Job may wait until its pod runs: one hour unless somebody says it; ``local`` does not queue. *requirements* are
-    PEP 508 strings, installed where the call runs. *retries* are further attempts after the process died, not after
-    an exception.
+    PEP 508 strings, files that hold such, or ``"auto"``: what is installed where the call runs. *retries* are further
+    attempts after the process died, not after an exception.
     *progress*: `None` shows it on a terminal only.
     *plugins* are objects that implement hooks, asked before all others. *initializer* runs in every task's process
     before the call; where it fails, the executor takes no more calls.
@@ -66,7 +66,7 @@ class AscendExecutor(Executor):
         node_type: str | None = None,
         timeout: float | None = None,
         queue_timeout: float | None = None,
-        requirements: Sequence[str] | None = None,
+        requirements: str | Sequence[str] | None = None,
         base_image: str | None = None,
         platform: str | None = None,
         image_builder: str | None = None,

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["install"]
+__all__ = ["install", "install_into"]
 
 _NO_UV = (
     "there is no uv on PATH of the image, none travelled with the task, and the image has no pip to fetch it: "
@@ -47,7 +47,7 @@ def _make(settings: dict[str, str], transport_of: Any) -> None:
     if not os.path.isdir(target):
         draft = f"{target}.{os.getpid()}"
         os.makedirs(draft)
-        _install(settings, transport_of, draft, os.path.join(draft, "packages"))
+        install_into(settings, transport_of, draft, os.path.join(draft, "packages"))
         try:
             os.rename(os.path.join(draft, "packages"), target)
         except OSError:
@@ -57,15 +57,20 @@ def _make(settings: dict[str, str], transport_of: Any) -> None:
     _use(target)
 
 
-def _install(settings: dict[str, str], transport_of: Any, draft: str, target: str) -> None:
+def install_into(settings: dict[str, str], transport_of: Any, draft: str, target: str) -> None:
+    """Install the lock that *settings* lead to into the folder *target*; *draft* is a folder for all else."""
     environ = _environ(settings, transport_of, draft)
-    lock = _write(os.path.join(draft, "requirements.txt"), _fetch(settings, "LOCK", transport_of))
+    content = _fetch(settings, "LOCK", transport_of)
+    lock = _write(os.path.join(draft, "requirements.txt"), content)
     cache = environ["UV_CACHE_DIR"]
     # Files of one file system are linked, not copied.
     same = os.stat(cache).st_dev == os.stat(draft).st_dev
     program = _uv(settings, transport_of, draft, environ)
     command = [program, "pip", "install", "--quiet", "--python", sys.executable, "--target", target]
-    command += ["--require-hashes", "--no-deps", "--only-binary=:all:", "--index-strategy=unsafe-best-match"]
+    command += ["--require-hashes", "--no-deps", "--only-binary=:all:"]
+    if b"--extra-index-url " in content:
+        # The hashes tell which file it must be, whichever index has it.
+        command.append("--index-strategy=unsafe-best-match")
     _run([*command, f"--link-mode={'hardlink' if same else 'copy'}", "-r", lock], environ)
     os.makedirs(target, exist_ok=True)
     if "NETRC" in environ:

@@ -19,6 +19,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from ascend._core import lifecycle
+from ascend._core.config.files import project_folder
 from ascend._core.dispatch import Dispatcher
 from ascend._core.entry import Entry
 from ascend._core.future import AscendFuture
@@ -57,7 +58,8 @@ class Run:
         self.display = display
         self.broken: str | None = None
         self._plugins = plugins
-        self.dispatcher = Dispatcher(self.id, profile, plugins, report=self._report, note=display.note)
+        folder = project_folder(None)
+        self.dispatcher = Dispatcher(self.id, profile, plugins, report=self._report, note=display.note, folder=folder)
         self._watcher = Watcher(self.dispatcher, display, report=self._report, ended=self._ended)
         self._dispatchers = Threads(_DISPATCH_THREADS, thread_name_prefix="ascend-dispatch")
         self._parallel = profile.max_parallel or self.dispatcher.cluster.traits.parallel

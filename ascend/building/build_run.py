@@ -91,9 +91,7 @@ class BuildRun:
             if not ended:
                 self._leave()
 
-    def _wait(
-        self, events: Queue[JobStatus | JobOutput | BaseException], closing: threading.Event
-    ) -> JobStatus | None:
+    def _wait(self, events: Queue[JobStatus | JobOutput | BaseException], closing: threading.Event) -> JobStatus | None:
         while not closing.is_set():
             try:
                 event = events.get(timeout=_LOOK_SECONDS)

@@ -14,6 +14,7 @@ import secrets
 import threading
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import replace
 from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from ascend.building.build_errors import Attempt, build_error
 from ascend.building.build_manifest import build_job, job_name
 from ascend.building.build_options import build_options
 from ascend.building.build_run import BuildRun, Order
+from ascend.building.dockerfiles import from_images
 from ascend.building.locks import locked
 from ascend.building.names import check_registry, image_key, parse_image, parse_place
 from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, Build
@@ -95,14 +97,15 @@ class JobBuilder:
             )
             raise ConfigError(msg)
         place = parse_place(self._profile.registry)
-        environment = locked(environment, self._profile, report)
+        environment = locked(environment, self._profile, report, source=self._recipe.builds_source)
         base = self._base(environment)
         key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
         registry = Registry(name.registry, plain=place.plain)
         digest = registry.digest(name)
-        connection = connect_profile(self._profile, build=True)
+        namespace = self._profile.build_namespace or self._profile.namespace
+        connection = connect_profile(replace(self._profile, namespace=namespace))
         try:
             if digest is None:
                 files = self._recipe.files(environment)
@@ -115,17 +118,22 @@ class JobBuilder:
 
     def _base(self, environment: Environment) -> ImageName:
         """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
+        for reference in from_images(environment.dockerfile or ""):
+            check_registry(reference, self._profile.allowed_registries)
         reference, platform = environment.base_image, environment.platform
+        base = parse_image(reference)
+        if environment.dockerfile is not None:
+            # It says itself what it starts from.
+            return base
         check_registry(reference, self._profile.allowed_registries)
-        base = self._bases.get((reference, platform))
-        if base is None:
-            base = parse_image(reference)
-            if not base.digest:
-                place = parse_place(str(self._profile.registry))
-                registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
-                base = base.at(registry.manifest(base, platform).digest)
-            self._bases[reference, platform] = base
-        return base
+        if base.digest:
+            return base
+        found = self._bases.get((reference, platform))
+        if found is None:
+            place = parse_place(str(self._profile.registry))
+            registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
+            found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
+        return found
 
     def _build(
         self,
@@ -181,9 +189,8 @@ class JobBuilder:
             else:
                 where[name] = self._store(name, content)
         secret = f"{job_name(build.destination.tag[:12])}-{secrets.token_hex(4)}"
-        return Build(
-            build.environment, build.base, build.destination, build.place, build.profile, build.options, where, secret
-        ), small
+        digests = {name: sha256(content).hexdigest() for name, content in files.items()}
+        return replace(build, files=where, digests=digests, secret=secret), small
 
     def _store(self, name: str, content: bytes) -> str:
         if self._storage is None:
@@ -193,7 +200,9 @@ class JobBuilder:
             )
             raise ConfigError(msg)
         key = f"projects/{self._profile.project}/builds/{sha256(content).hexdigest()}"
-        self._storage.put(key, [content])
+        # What is there has the same content: a program of 20 MB is sent once.
+        if key not in self._storage.list(key):
+            self._storage.put(key, [content])
         return self._storage.sign(key, "GET", lifetime=_LINK_SECONDS)
 
 

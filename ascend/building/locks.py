@@ -53,19 +53,25 @@ _REMEDIES = {
 }
 
 
-def locked(environment: Environment, profile: Profile, report: Callable[[str], None]) -> Environment:
-    """Return *environment* with its lock: the one that it has, else what its requirements come to."""
-    if environment.lock or not environment.requirements:
+def locked(
+    environment: Environment, profile: Profile, report: Callable[[str], None], *, source: bool = False
+) -> Environment:
+    """Return *environment* with its lock: what its requirements come to, or the one that it has, with the indexes.
+
+    *source* is as in `resolve`.
+    """
+    if not environment.requirements or _OPTION.match(environment.lock):
         return environment
     lock = resolve(
-        environment.requirements,
+        () if environment.lock else environment.requirements,
         python=environment.python,
         platform=environment.platform,
         report=report,
         index_urls=profile.index_urls,
         certificates=profile.certificates,
+        source=source,
     )
-    return replace(environment, lock=lock)
+    return replace(environment, lock=lock + environment.lock)
 
 
 def resolve(
@@ -98,7 +104,8 @@ def resolve(
     started = perf_counter()
     kept.parent.mkdir(parents=True, exist_ok=True)
     lock = _cleaned(_compile(uv, wanted, options, kept.parent), report)
-    report(f"resolved {', '.join(wanted)} to {len(pins(lock))} distributions in {perf_counter() - started:.1f} s")
+    if wanted:
+        report(f"resolved {', '.join(wanted)} to {len(pins(lock))} distributions in {perf_counter() - started:.1f} s")
     partial = kept.with_suffix(f".{os.getpid()}")
     partial.write_text(lock, encoding="utf-8")
     partial.replace(kept)

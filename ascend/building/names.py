@@ -16,13 +16,22 @@ if TYPE_CHECKING:
 
     from ascend.model import Environment
 
-__all__ = ["KEY_LENGTH", "ImageName", "Place", "check_registry", "image_key", "parse_image", "parse_place"]
+__all__ = [
+    "KEY_LENGTH",
+    "ImageName",
+    "Place",
+    "check_registry",
+    "image_key",
+    "image_labels",
+    "parse_image",
+    "parse_place",
+]
 
 KEY_LENGTH = 40
 """How many characters the key of an environment has; it is the tag of its image, and part of the name of its Job."""
 
 _HUB = "docker.io"
-_REPOSITORY = re.compile(r"[a-z0-9]+([._/-]+[a-z0-9]+)*")
+_REPOSITORY = re.compile(r"[a-z0-9]+((__|[._/]|-+)[a-z0-9]+)*")
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
 _TAG = re.compile(r"[\w][\w.-]{0,127}")
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,}")
@@ -142,3 +151,13 @@ def image_key(environment: Environment, *, base_digest: str, builder: str, versi
         version,
     ]
     return sha256(json.dumps(content).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def image_labels(environment: Environment, *, builder: str) -> dict[str, str]:
+    """Return the labels by which people and ``ascend image list`` see what an image was built for."""
+    return {
+        "ascend.dev/builder": builder,
+        "ascend.dev/base": environment.base_image,
+        "ascend.dev/python": environment.python,
+        "ascend.dev/requirements": ", ".join(environment.requirements),
+    }

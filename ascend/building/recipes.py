@@ -54,8 +54,8 @@ RESTRICTED: Mapping[str, Any] = {
 class Build:
     """One build: *environment* on the image *base*, which has its digest where that is known, to *destination*.
 
-    *files* says where each file of the recipe is found: a path in the pod, or a URL that needs no credentials.
-    *secret* is the Secret behind those paths.
+    *files* says where each file of the recipe is found: a path in the pod, or a URL that needs no credentials;
+    *digests* are their SHA-256, by the same names. *secret* is the Secret behind those paths.
     """
 
     environment: Environment
@@ -65,6 +65,7 @@ class Build:
     profile: Profile
     options: BuildOptions
     files: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     secret: str = ""
 
 
@@ -88,6 +89,11 @@ class Recipe(Protocol):
     @property
     def version(self) -> str:
         """What is raised whenever the same environment comes to another image: it is a part of the image's name."""
+        ...
+
+    @property
+    def builds_source(self) -> bool:
+        """Whether it also takes distributions that are there only as source; otherwise locks have wheels only."""
         ...
 
     def refuses(self, environment: Environment) -> str | None:

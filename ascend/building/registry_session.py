@@ -134,7 +134,11 @@ class Session:
         self._challenge = challenge
         # A token of before may have run out.
         self._tokens.pop(_scope_text(call), None)
-        authorization = self._authorization(call)
+        try:
+            authorization = self._authorization(call)
+        except BaseException:
+            response.close()
+            raise
         if authorization is None:
             return response
         response.close()

@@ -18,6 +18,7 @@ _COMMANDS = {
     "config": ("ascend.cli.config", "Show the settings and where they come from, or begin a file of them."),
     "demo": ("ascend.cli.demo", "Run a small hyper-parameter search, from its data to its result."),
     "doctor": ("ascend.cli.doctor", "Check step by step that tasks can run on Kubernetes."),
+    "env": ("ascend.cli.env", "Make the lock of requirements, and show what an environment comes to."),
     "explain": ("ascend.cli.explain", "Say what would travel for a call, and what is missing."),
     "jobs": ("ascend.cli.jobs", "Watch and manage the Jobs of tasks on Kubernetes."),
     "plugins": ("ascend.cli.plugins", "List the plugins, and why those that failed did."),

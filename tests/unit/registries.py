@@ -1,4 +1,4 @@
-"""Registries on this machine: the one of Debian, the same as in the test cluster, set up in whatever way a test wants."""
+"""Registries on this machine: Debian's, as in the test cluster, set up in whatever way a test wants."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from ascend._core.preflight.references import pickled_modules
 from ascend._core.preflight.report import explain_call
+from ascend._core.references import pickled_modules
 from ascend._core.source.tracker import Source
 from ascend.model import Needs
 

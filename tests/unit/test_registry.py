@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from http.server import BaseHTTPRequestHandler
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
-from ascend.building.credentials import Credentials, DockerConfig
+from ascend.building.credentials import DockerConfig
 from ascend.building.names import ImageName
 from ascend.building.registry import Registry
 from ascend.building.registry_answers import Asked, refusal
 from ascend.errors import (
-    ConfigError,
     ImageNotFoundError,
     RegistryDeniedError,
     RegistryError,
@@ -27,7 +28,7 @@ from tests.unit.registries import docker_config, htpasswd, registry
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
-NOTHING = DockerConfig(__import__("pathlib").Path("/nonexistent"))
+NOTHING = DockerConfig(Path("/nonexistent"))
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +147,9 @@ def test_who_has_no_password_is_told_where_to_put_one(tmp_path, user, shown):
 
 
 def test_a_registry_that_is_read_only_says_so(tmp_path):
-    with registry(tmp_path, storage={"maintenance": {"readonly": {"enabled": True}}}) as name:
-        with pytest.raises(RegistryReadOnlyError, match=f"{name} refuses to take team/x"):
-            client(name).upload("team/x", b"content")
+    closed = {"maintenance": {"readonly": {"enabled": True}}}
+    with registry(tmp_path, storage=closed) as name, pytest.raises(RegistryReadOnlyError, match="to take team/x"):
+        client(name).upload("team/x", b"content")
 
 
 def test_a_registry_that_is_not_there_is_named():
@@ -159,6 +160,87 @@ def test_a_registry_that_is_not_there_is_named():
 def test_a_registry_without_tls_is_told_how_to_be_written(name):
     with pytest.raises(RegistryUnreachableError, match=f"set registry as in 'http://{name}/"):
         Registry(name, config=NOTHING).digest(ImageName(name, "team/x", "1"))
+
+
+@pytest.fixture
+def server():
+    made = ApiServer()
+    yield made
+    made.close()
+
+
+def challenge(server, **more):
+    words = f'Bearer realm="{server.url}/token",service="registry",scope="repository:team/x:pull"'
+    return answer({"errors": []}, 401, **{"WWW-Authenticate": words, **more})
+
+
+BLOB = f"sha256:{sha256(b'the blob').hexdigest()}"
+FOUND = answer(b"the blob")
+
+
+def logged_in(server, tmp_path, entry):
+    name = server.url.removeprefix("http://")
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {name: entry}}))
+    return Registry(name, plain=True, config=DockerConfig(tmp_path / "config.json"))
+
+
+def test_a_token_is_fetched_with_the_password_and_used_again(server, tmp_path):
+    images = logged_in(server, tmp_path, {"username": "ada", "password": "secret"})
+    server.answers = [challenge(server), answer({"token": "abc"}), FOUND]
+    assert images.blob("team/x", BLOB) == b"the blob"
+    assert images.blob("team/x", BLOB) == b"the blob"
+    _, token, first, second = server.requests
+    assert (token.path, token.query) == ("/token", {"service": "registry", "scope": "repository:team/x:pull"})
+    assert token.headers["authorization"] == f"Basic {b64encode(b'ada:secret').decode()}"
+    assert first.headers["authorization"] == second.headers["authorization"] == "Bearer abc"
+
+
+def test_a_token_that_has_run_out_is_fetched_anew(server, tmp_path):
+    images = logged_in(server, tmp_path, {"username": "ada", "password": "secret"})
+    server.answers = [challenge(server), answer({"token": "old"}), FOUND]
+    images.blob("team/x", BLOB)
+    server.answers = [challenge(server), answer({"access_token": "new"}), FOUND]
+    assert images.blob("team/x", BLOB) == b"the blob"
+    assert server.requests[-1].headers["authorization"] == "Bearer new"
+
+
+def test_a_public_image_needs_a_token_and_no_password(server, tmp_path):
+    images = logged_in(server, tmp_path, {})
+    server.answers = [challenge(server), answer({"token": "abc"}), FOUND]
+    assert images.blob("team/x", BLOB) == b"the blob"
+    assert "authorization" not in server.requests[1].headers
+
+
+def test_who_gets_no_token_is_denied(server, tmp_path):
+    images = logged_in(server, tmp_path, {"username": "ada", "password": "wrong"})
+    server.answers = [challenge(server), answer({"details": "incorrect username or password"}, 401)]
+    with pytest.raises(RegistryDeniedError, match=r"to ada .*incorrect username"):
+        images.blob("team/x", BLOB)
+
+
+def test_what_a_storage_is_sent_to_sees_no_credentials(server, tmp_path):
+    images = logged_in(server, tmp_path, {"username": "ada", "password": "secret"})
+    other = ApiServer()
+    try:
+        other.answers = [answer(b"the blob")]
+        server.answers = [challenge(server), answer({"token": "abc"}), answer({}, 307, Location=f"{other.url}/signed")]
+        assert images.blob("team/x", BLOB) == b"the blob"
+        assert "authorization" not in other.requests[0].headers
+    finally:
+        other.close()
+
+
+def test_what_was_changed_on_the_way_is_refused(server, tmp_path):
+    images = logged_in(server, tmp_path, {})
+    server.answers = [answer(b"another blob")]
+    with pytest.raises(RegistryError, match="is something else"):
+        images.blob("team/x", f"sha256:{'0' * 64}")
+
+
+def test_a_registry_that_is_busy_is_asked_again(server, tmp_path):
+    images = logged_in(server, tmp_path, {})
+    server.answers = [answer({}, 429), answer({}, 503), FOUND]
+    assert images.blob("team/x", BLOB) == b"the blob"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class KubernetesCluster:
             queues=True,
             inline_call=_INLINE_CALL,
             storage_url=None,
-            image_builder="prebuilt",
+            image_builder="uv",
             placed_file=MOST_BYTES,
             output_outcome=_OUTPUT_OUTCOME,
         )

@@ -28,7 +28,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEX
 _SLACK_SECONDS = 900
 
 
-def finished(manifest: Manifest, *, namespace: str, owner: Mapping[str, Any]) -> Manifest:
+def finished(
+    manifest: Manifest, *, namespace: str, owner: Mapping[str, Any], pull_secret: str | None = None
+) -> Manifest:
     """Return *manifest* in *namespace*, owned by the run's Lease, with what its container finds here."""
     job = deepcopy(manifest)
     job["metadata"]["namespace"] = namespace
@@ -36,6 +38,8 @@ def finished(manifest: Manifest, *, namespace: str, owner: Mapping[str, Any]) ->
     pod = job["spec"]["template"]["spec"]
     # The task is not process 1, for which the kernel has other rules about signals, and orphans have a parent.
     pod.setdefault("shareProcessNamespace", True)
+    if pull_secret is not None:
+        pod.setdefault("imagePullSecrets", [{"name": pull_secret}])
     container = pod["containers"][0]
     container["env"] = _variables(container)
     if "activeDeadlineSeconds" in pod:

@@ -12,6 +12,7 @@ from ascend._builtin.kubernetes.finished import finished
 from ascend._builtin.kubernetes.following import Following
 from ascend._builtin.kubernetes.lease import RENEW_SECONDS, RunLease
 from ascend._builtin.kubernetes.options import options_of
+from ascend.building.names import check_registry
 from ascend.errors import ClusterError, ClusterUnreachableError
 from ascend.model import LABEL_PREFIX
 
@@ -34,6 +35,7 @@ class KubernetesRun:
 
     def __init__(self, connection: Connection, run_id: str, profile: Profile, put: Callable[[Any], None]) -> None:
         self.connection = connection
+        self._profile = profile
         self.lease = RunLease(connection, run_id, profile.user, profile.project)
         self._unreachable = False
         self._deleters = ThreadPoolExecutor(_DELETERS, thread_name_prefix="ascend-delete")
@@ -55,7 +57,11 @@ class KubernetesRun:
 
     def create_job(self, manifest: Manifest) -> None:
         connection = self.connection
-        job = finished(manifest, namespace=connection.namespace, owner=self.lease.owner)
+        profile, owner = self._profile, self.lease.owner
+        job = finished(manifest, namespace=connection.namespace, owner=owner, pull_secret=profile.registry_secret)
+        for container in job["spec"]["template"]["spec"]["containers"]:
+            # Also what plugins and job_patch have made of it.
+            check_registry(container["image"], profile.allowed_registries)
         name = job["metadata"]["name"]
         self.tracker.expect(job)
         try:

@@ -101,11 +101,16 @@ def check_texts(value: object) -> tuple[str, ...]:
 
 
 def check_requirements(value: object) -> tuple[str, ...]:
-    texts = tuple(text.strip() for text in check_texts(value))
+    given = [value] if isinstance(value, str) and value.strip() else value
+    texts = tuple(text.strip() for text in check_texts(given))
     if texts:
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - few calls have any
 
+        from ascend._core.requirement_files import AUTO, is_file  # noqa: PLC0415 - the same
+
         for text in texts:
+            if text == AUTO or is_file(text):
+                continue
             try:
                 Requirement(text)
             except InvalidRequirement as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ascend._core.config import checks, pod_checks
+from ascend._core.config import checks, pod_checks, registry_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ NEEDS: Mapping[str, Setting] = {
         checks.check_requirements,
         checks.parse_list,
         '["numpy>=2"]',
-        "what is installed where the call runs",
+        'what is installed where the call runs: also files such as "uv.lock", and "auto" for what the code imports',
         "nothing",
     ),
     "base_image": Setting(
@@ -72,7 +72,7 @@ NEEDS: Mapping[str, Setting] = {
         '"linux/amd64"',
     ),
     "image_builder": Setting(
-        "text", checks.check_text, str, '"prebuilt"', "who makes an image of the requirements", "the cluster's"
+        "text", checks.check_text, str, '"uv"', "who makes an image of the requirements", "the cluster's"
     ),
     "env": Setting(
         "table of strings",
@@ -194,6 +194,44 @@ PLACES: Mapping[str, Setting] = {
         '"packages"',
         "a PersistentVolumeClaim in which pods that install share what they download",
         "each pod has its own",
+    ),
+    "registry": Setting(
+        "text",
+        registry_checks.check_place,
+        str,
+        '"registry.example/team/ascend"',
+        "where built images go; with http:// before it for one without TLS",
+    ),
+    "registry_secret": Setting(
+        "object name",
+        pod_checks.check_object_name,
+        str,
+        '"registry"',
+        "Secret of the type kubernetes.io/dockerconfigjson by which builds push, and tasks pull",
+    ),
+    "allowed_registries": Setting(
+        "list of strings",
+        registry_checks.check_registries,
+        checks.parse_list,
+        '["registry.example/team", "docker.io/library"]',
+        "where images of tasks and builds may come from, and go to",
+        "anywhere",
+    ),
+    "base_images": Setting(
+        "table of images",
+        registry_checks.check_images,
+        None,
+        '{ nc8as_t4_v3 = "registry.example/team/cuda-python:{python}" }',
+        "base_image by node type, where none is set; default is for all others",
+        "nothing",
+    ),
+    "build_namespace": Setting(
+        "name",
+        checks.check_label,
+        str,
+        '"ascend-build"',
+        "namespace of the Jobs that build images",
+        "that of the tasks",
     ),
     "plugins": Setting(
         "list of strings",

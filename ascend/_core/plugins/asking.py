@@ -83,9 +83,10 @@ class Plugins:
         """Return the storage at *url*."""
         return cast("Storage", self._choose("storage", _without_secrets(url), Storage, url=url, profile=profile))
 
-    def image_builder(self, name: str, profile: Profile) -> ImageBuilder:
-        """Return the image builder called *name*."""
-        return cast("ImageBuilder", self._choose("image builder", name, ImageBuilder, name=name, profile=profile))
+    def image_builder(self, name: str, profile: Profile, storage: Storage | None = None) -> ImageBuilder:
+        """Return the image builder called *name*, which may use *storage*."""
+        asked = {"name": name, "profile": profile, "storage": storage}
+        return cast("ImageBuilder", self._choose("image builder", name, ImageBuilder, **asked))
 
     def serializer(self, name: str) -> Serializer:
         """Return the serializer called *name*."""

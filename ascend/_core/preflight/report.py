@@ -8,21 +8,24 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from ascend._core.config.files import project_folder
 from ascend._core.preflight.proof import prove
-from ascend._core.preflight.references import (
+from ascend._core.references import (
     Reference,
     allowed_distributions,
     code_imports,
     distributions_of,
+    innermost,
     pickled_modules,
     reachable,
 )
+from ascend._core.wanted import imported, written
 from ascend._core.wire import python_minor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ascend._core.preflight.references import Reached
+    from ascend._core.references import Reached
     from ascend._core.source.tracker import ShippedFile, SkippedFile, Source
     from ascend.model import Needs
 
@@ -112,12 +115,14 @@ def explain_call(
     *dumps* pickles the call; what it raises for a call that cannot be pickled is passed on.
     """
     payload, buffers = dumps(fn, args, kwargs)
-    requirements = needs.requirements or ()
+    requirements = written(
+        needs.requirements or (), project_folder(None), lambda: imported(fn, payload, source)
+    ).requirements
     modules = pickled_modules(payload)
     by_reference = _is_by_reference(fn, modules)
     starts = [Reference(module, _name_of(fn)) for module in sorted(modules)]
     if not by_reference:
-        starts += code_imports(_innermost(fn))
+        starts += code_imports(innermost(fn))
     reached = reachable(starts, source)
     found, unknown = _distributions(reached, requirements)
     failure = prove([payload, *buffers], source, absent=_absent(requirements))
@@ -147,16 +152,6 @@ def _is_by_reference(fn: object, modules: set[str]) -> bool:
     for part in str(getattr(fn, "__qualname__", "")).split("."):
         value = getattr(value, part, None)
     return value is fn
-
-
-def _innermost(fn: object) -> object:
-    """Return the function behind methods, partials and wrappers."""
-    seen = set()
-    while id(fn) not in seen:
-        seen.add(id(fn))
-        for name in ("__func__", "func", "__wrapped__"):
-            fn = vars(fn).get(name, fn) if name == "__wrapped__" and hasattr(fn, "__dict__") else getattr(fn, name, fn)
-    return fn
 
 
 def _name_of(fn: object) -> str:

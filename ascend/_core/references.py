@@ -25,6 +25,7 @@ __all__ = [
     "allowed_distributions",
     "code_imports",
     "distributions_of",
+    "innermost",
     "pickled_modules",
     "reachable",
 ]
@@ -116,6 +117,16 @@ def _imported_by(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _imported_by(constant)
+
+
+def innermost(fn: object) -> object:
+    """Return the function behind methods, partials and wrappers."""
+    seen = set()
+    while id(fn) not in seen:
+        seen.add(id(fn))
+        for name in ("__func__", "func", "__wrapped__"):
+            fn = vars(fn).get(name, fn) if name == "__wrapped__" and hasattr(fn, "__dict__") else getattr(fn, name, fn)
+    return fn
 
 
 class Reached(NamedTuple):
