@@ -108,7 +108,7 @@ class JobBuilder:
         connection = connect_profile(replace(self._profile, namespace=namespace))
         try:
             if digest is None:
-                files = self._recipe.files(environment)
+                files = self._recipe.files(replace(environment, base_image=str(base)))
                 build = Build(environment, str(base), name, place, self._profile, build_options(self._profile))
                 digest = self._build(connection, build, files, registry, report)
             note_use(connection, name.at(digest), key)
@@ -177,7 +177,7 @@ class JobBuilder:
             msg = f"the build of {what} has ended, but {build.destination} is not there: who deleted it?"
             return ImageBuildError(msg, lines=tuple(lines[-5:]), dockerfile=dockerfile)
         attempt = Attempt(self.name, what, key, dockerfile, build.options)
-        return build_error(attempt, status, lines, self._recipe.failure(lines, status.receipt))
+        return build_error(attempt, status, lines, self._recipe.failure(lines, status.receipt, dockerfile))
 
     def _bring(self, build: Build, files: Mapping[str, bytes]) -> tuple[Build, dict[str, bytes]]:
         """Return *build* with the places of its *files*, and those that go into its Secret."""

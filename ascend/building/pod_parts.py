@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ascend.building.instructions import CERTIFICATES, NETRC
 from ascend.building.names import parse_image
 from ascend.building.recipes import FILES_FOLDER, RESTRICTED
-from ascend.building.steps import from_images
+from ascend.building.dockerfiles import from_images
 from ascend.errors import ConfigError
 
 if TYPE_CHECKING:

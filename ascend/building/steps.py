@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Step", "find_step", "steps_of"]
+__all__ = ["Step", "find_step", "step_at", "steps_of"]
 
 _DIRECTIVE = re.compile(r"#\s*(?P<name>[A-Za-z]+)\s*=\s*(?P<value>\S+)\s*$")
 _HEREDOC = re.compile(r"(?:^|\s)\d*<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<word>[^\s<>\"']+)(?P=quote)(?=\s|$)")
@@ -46,6 +46,12 @@ def find_step(dockerfile: str, text: str) -> Step | None:
     """Return the first step of *dockerfile* that a builder shows as *text*; `None` if there is none."""
     wanted = _plain(text)
     return next((step for step in steps_of(dockerfile) if _plain(step.text) == wanted), None)
+
+
+def step_at(dockerfile: str, line: int) -> Step | None:
+    """Return the step of *dockerfile* that *line* belongs to; `None` if there is none before it."""
+    before = [step for step in steps_of(dockerfile) if step.line <= line]
+    return before[-1] if before else None
 
 
 def _steps(dockerfile: str) -> Iterator[Step]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from typing import TYPE_CHECKING, Any
 
 from tests.testcluster import debian, layers, oci, rootfs
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+
+def _capability(number: int) -> bytes:
+    """Return what the kernel keeps with a file that has one capability, effective and permitted."""
+    return struct.pack("<IIIII", 0x02000001, 1 << number, 0, 0, 0)
+
+
 _USER = 1000
 """Who runs BuildKit without root, as in its own image."""
+_MAY_MAP = {"usr/bin/newuidmap": _capability(7), "usr/bin/newgidmap": _capability(6)}
+"""Debian has them run as root, which is not enough in a container; as in BuildKit's own image, they keep their user."""
 
 
 def push_kaniko(registry: str) -> str:
@@ -90,7 +99,8 @@ def _buildkit() -> tuple[oci.Layer, ...]:
             (root / path).chmod(0o777)  # the owner of all files in a layer is root
 
     key = digest_of(*programs, HERE / "builders.py")
-    return debian.base(), debian.packages("runc", "rootlesskit", "uidmap", "libsubid4"), layers.of_folder(key, make)
+    tools = debian.packages("runc", "rootlesskit", "uidmap", "libsubid4", capabilities=_MAY_MAP)
+    return debian.base(), tools, layers.of_folder(key, make)
 
 
 PUSH = {"kaniko": push_kaniko, "buildkit": push_buildkit}

@@ -16,6 +16,8 @@ from tests.testcluster.paths import HERE, ClusterError, digest_of
 from tests.testcluster.report import report
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.testcluster.oci import Layer
 
 _SOURCES = Path("/etc/apt")
@@ -62,8 +64,11 @@ def python(program: str, version: str) -> Layer:
     return layers.of_folder(key, lambda root: rootfs.add_python(program, version, root, present))
 
 
-def packages(*names: str) -> Layer:
-    """Return a layer for `base` with the files of the packages *names*, and of no other that they need."""
+def packages(*names: str, capabilities: Mapping[str, bytes]) -> Layer:
+    """Return a layer for `base` with the files of the packages *names*, and of no other that they need.
+
+    A file that *capabilities* names does not change its user when it is run.
+    """
     ensure_program("apt-get", "apt")
     versions = _output(["apt-cache", "policy", *names])
 
@@ -75,10 +80,13 @@ def packages(*names: str) -> Layer:
             _output(["apt-get", "download", "--quiet", *names], folder)
             for package in sorted(Path(folder).glob("*.deb")):
                 _output(["dpkg-deb", "--extract", str(package), str(root)])
+        for name in capabilities:
+            (root / name).chmod(0o755)
         for pattern in _LEFT_OUT:
             shutil.rmtree(root / pattern.strip("/*"), ignore_errors=True)
 
-    return layers.of_folder(digest_of(*names, versions, HERE / "debian.py"), make)
+    key = digest_of(*names, versions, *capabilities, *capabilities.values(), HERE / "debian.py")
+    return layers.of_folder(key, make, capabilities)
 
 
 def _output(command: list[str], folder: str | None = None) -> str:

@@ -11,17 +11,17 @@ from tests.testcluster.oci import Layer
 from tests.testcluster.paths import cache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
-def of_folder(key: str, make: Callable[[Path], None]) -> Layer:
-    """Return the layer called *key*, from the cache or as *make* fills its folder."""
+def of_folder(key: str, make: Callable[[Path], None], capabilities: Mapping[str, bytes] | None = None) -> Layer:
+    """Return the layer called *key*, from the cache or as *make* fills its folder; see `Layer.of_folder`."""
 
     def write(draft: Path) -> Layer:
         root = draft / "root"
         root.mkdir(mode=0o755)
         make(root)
-        return Layer.of_folder(root, draft / "layer.gz")
+        return Layer.of_folder(root, draft / "layer.gz", capabilities)
 
     return _cached(key, write)
 

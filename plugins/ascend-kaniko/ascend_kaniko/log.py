@@ -1,43 +1,44 @@
-"""What Kaniko's log says about a build that failed: the step, and the words of the error."""
+"""What Kaniko's log says of a build that failed: the step with its line, the words of the error, a registry's refusal."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from ascend.building.steps import Step, find_step, steps_of
+from ascend.building.recipes import Failure
+from ascend.building.registry_words import refusal_in
+from ascend.building.steps import find_step, step_at, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ascend.building.steps import Step
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _INFO = re.compile(r"INFO\[\d+\] (?P<text>.*)")
+_ERROR = re.compile(r"error (?:building image|pushing image|checking push permissions)\b")
 _PARSE = re.compile(r"parse error on line (?P<line>\d+)")
-_CONTEXT = re.compile(r"/(?:kaniko/buildcontext|workspace)/(?P<path>[^:\s\"]+)")
-_ERROR = ("error building image: ", "error pushing image: ", "error checking push permission")
-_OF_A_COMMAND = "failed to execute command"
+_CONTEXT = re.compile(r"/kaniko/buildcontext/(?P<path>[^:\s\"]+)")
+_STATUS = re.compile(r"failed to execute command: waiting for process to exit: (?P<words>.*)")
 
 
-def plain(line: str) -> str:
-    """Return *line* without its colours."""
-    return _COLOURS.sub("", line).rstrip()
-
-
-def failed_step(lines: Sequence[str], dockerfile: str) -> str:
-    """Return which step of *dockerfile* failed, with its line; empty if the log does not say."""
-    found = _failed(list(map(plain, lines)), dockerfile)
-    return str(found) if found else ""
-
-
-def _failed(lines: list[str], dockerfile: str) -> Step | None:
-    error = next((line for line in reversed(lines) if line.startswith(_ERROR)), "")
+def failure_of(lines: Sequence[str], dockerfile: str) -> Failure:
+    """Return which step of *dockerfile* failed and why, as far as *lines* say it."""
+    plain = [_COLOURS.sub("", line).rstrip() for line in lines]
+    error = next((line for line in reversed(plain) if _ERROR.match(line)), "")
+    if not error:
+        # The executor was killed in the middle of what it said last.
+        return Failure(_text(_last_step(plain, dockerfile)))
+    if status := _STATUS.search(error):
+        return Failure(_text(_last_step(plain, dockerfile)), f"its command ended with {status['words']}")
     if parse := _PARSE.search(error):
-        return _at(dockerfile, int(parse["line"]))
-    if missing := _CONTEXT.search(error):
-        return next((step for step in steps_of(dockerfile) if missing["path"] in step.text.split()), None)
-    if error and _OF_A_COMMAND not in error:
-        return None
-    # Without an error the process was killed, in the middle of the step that it said last.
+        return Failure(_text(step_at(dockerfile, int(parse["line"]))), error)
+    missing = _CONTEXT.search(error)
+    copies = [step for step in steps_of(dockerfile) if missing and missing["path"] in step.text.split()]
+    return Failure(_text(copies[0] if copies else None), error, refusal_in(error))
+
+
+def _last_step(lines: list[str], dockerfile: str) -> Step | None:
     for line in reversed(lines):
         said = _INFO.match(line)
         if said and (step := find_step(dockerfile, said["text"])):
@@ -45,6 +46,5 @@ def _failed(lines: list[str], dockerfile: str) -> Step | None:
     return None
 
 
-def _at(dockerfile: str, line: int) -> Step | None:
-    before = [step for step in steps_of(dockerfile) if step.line <= line]
-    return before[-1] if before else None
+def _text(step: Step | None) -> str:
+    return "" if step is None else str(step)
