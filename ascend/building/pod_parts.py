@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ascend.building.dockerfiles import from_images
 from ascend.building.instructions import CERTIFICATES, NETRC
 from ascend.building.names import parse_image
 from ascend.building.recipes import FILES_FOLDER, RESTRICTED
-from ascend.building.dockerfiles import from_images
 from ascend.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = [
     "secret_paths",
 ]
 
-PASSWORDS_FOLDER = "/ascend/passwords"  # noqa: S105 - a folder
+PASSWORDS_FOLDER = "/ascend/passwords"
 """Where a container that went through `add_passwords` finds the keys of the Secret that ``index_secret`` names."""
 
 _FETCHED_FOLDER = "/ascend/fetched"
