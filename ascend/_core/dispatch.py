@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ascend._core.bundle import job_prefix, log_key, pack_call, pickle_call, source_key
 from ascend._core.installation import Installations
-from ascend._core.manifest import Delivery, default_image, image_of, job_manifest
+from ascend._core.manifest import Delivery, base_image_of, job_manifest
 from ascend._core.manifest_patch import patched
 from ascend._core.requirement_files import AUTO
 from ascend._core.runner_archive import runner_archive
@@ -133,9 +133,7 @@ class Dispatcher:
 
     def _image(self, entry: Entry) -> Image:
         needs = entry.task.needs
-        images = self._profile.base_images
-        named = needs.base_image or images.get(needs.node_type or "default") or images.get("default")
-        image = image_of(named) if named else default_image()
+        image = base_image_of(needs, self._profile)
         if not needs.requirements:
             return Image(image)
         self._begin(entry, "environment")

@@ -96,7 +96,7 @@ def write_layer(root: Path, target: Path) -> Layer:
 def _write_tar(packer: Any, root: Path) -> int:
     """Write everything in *root*; return how many files that is."""
     count = 0
-    with tarfile.open(fileobj=packer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_PIECE) as archive:
+    with tarfile.open(fileobj=packer, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for path in _members(root):
             _add(archive, path, path.relative_to(root).as_posix())
             count += path.is_file()

@@ -11,9 +11,9 @@ from ascend.model import LABEL_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ascend.model import Manifest, NodeType, PlacedFile, Secret, Task, Volume
+    from ascend.model import Manifest, Needs, NodeType, PlacedFile, Profile, Secret, Task, Volume
 
-__all__ = ["BOOT", "Delivery", "Installation", "default_image", "image_of", "job_manifest"]
+__all__ = ["BOOT", "Delivery", "Installation", "base_image_of", "default_image", "image_of", "job_manifest"]
 
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from ascend._core.bytecode import install; install(sys.argv[1]); "
@@ -60,6 +60,13 @@ def default_image() -> str:
 def image_of(base_image: str) -> str:
     """Return *base_image* with this Python's minor version in the place of ``{python}``."""
     return base_image.replace("{python}", wire.python_minor())
+
+
+def base_image_of(needs: Needs, profile: Profile) -> str:
+    """Return what *needs* name as base image, else what *profile* has for their node type, else the stock image."""
+    images = profile.base_images
+    named = needs.base_image or images.get(needs.node_type or "default") or images.get("default")
+    return image_of(named) if named else default_image()
 
 
 def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeType | None = None) -> Manifest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from copy import deepcopy
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ascend.model import LABEL_PREFIX
@@ -12,6 +13,7 @@ from ascend.model import LABEL_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ascend.building.names import ImageName
     from ascend.building.recipes import Build
     from ascend.model import Manifest
 
@@ -30,9 +32,12 @@ _QUEUE_SECONDS = 3600.0
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
-def job_name(key: str) -> str:
-    """Return the name of the Job that builds the image of *key*: who creates it, builds; everybody else waits."""
-    return f"asc-build-{key}"
+def job_name(image: ImageName) -> str:
+    """Return the name of the Job that builds *image*: who creates it, builds; everybody else waits.
+
+    The same environment may be wanted in two registries.
+    """
+    return f"asc-build-{image.tag[:20]}-{sha256(str(image).encode()).hexdigest()[:8]}"
 
 
 def build_job(build: Build, builder: str, pod: Manifest) -> Manifest:
@@ -51,7 +56,7 @@ def build_job(build: Build, builder: str, pod: Manifest) -> Manifest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": job_name(key), "labels": labels, "annotations": annotations},
+        "metadata": {"name": job_name(build.destination), "labels": labels, "annotations": annotations},
         "spec": {
             "suspend": True,
             "completionMode": "Indexed",

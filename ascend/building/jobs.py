@@ -150,12 +150,13 @@ class JobBuilder:
 
         def take(line: str) -> None:
             lines.append(line)
-            report(line)
+            if line.strip():
+                report(line)
 
         def exists() -> bool:
             return registry.digest(build.destination) is not None
 
-        report(f"building {build.destination} by {self.name} ({job_name(build.destination.tag)})")
+        report(f"building {build.destination} by {self.name} ({job_name(build.destination)})")
         order = Order(job, small, self._profile.user)
         run = BuildRun(connection, order, exists=exists, report=take)
         status = run.run(self._closing, options_of(self._profile).unreachable_timeout)
@@ -188,7 +189,7 @@ class JobBuilder:
                 small[name], where[name] = content, f"{FILES_FOLDER}/{name}"
             else:
                 where[name] = self._store(name, content)
-        secret = f"{job_name(build.destination.tag[:12])}-{secrets.token_hex(4)}"
+        secret = f"{job_name(build.destination)}-{secrets.token_hex(4)}"
         digests = {name: sha256(content).hexdigest() for name, content in files.items()}
         return replace(build, files=where, digests=digests, secret=secret), small
 

@@ -19,7 +19,8 @@ _REQUEST = re.compile(
     re.IGNORECASE,
 )
 _UNREACHABLE = re.compile(
-    r"https?://(?P<registry>[^/\s\"]+)/v2/\S*?\"?: (?P<words>(?:dial tcp|tls:|x509:|net/http:|EOF|http: server gave HTTP).*)"
+    r"https?://(?P<registry>[^/\s\"]+)/v2/\S*?\"?: "
+    r"(?P<words>(?:dial tcp|tls:|x509:|net/http:|EOF|http: server gave HTTP).*)"
 )
 _PUSH = re.compile(r"failed to push (?P<registry>[^/\s]+)/(?P<repository>[^:@\s]+)\S*: (?P<words>.*)")
 _PULL = re.compile(r"metadata for (?P<registry>[^/\s]+)/(?P<repository>\S+): (?P<words>.*)")

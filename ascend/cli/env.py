@@ -63,7 +63,7 @@ def env() -> None:
 @_options
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it into this file.")
 @click.pass_obj
-def lock(profile: str | None, output: Path | None, **given: Any) -> None:
+def lock(profile: str | None, /, output: Path | None, **given: Any) -> None:
     """Print the lock of the requirements, or of those that are set: every distribution, with hashes."""
     text = _locked(_asked(profile, **given)).lock
     if output is None:
@@ -79,7 +79,7 @@ def lock(profile: str | None, output: Path | None, **given: Any) -> None:
 @_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def show(profile: str | None, as_json: bool, **given: Any) -> None:
+def show(profile: str | None, /, as_json: bool, **given: Any) -> None:
     """Show what the requirements, or those that are set, come to, and where they would be installed."""
     from ascend.building.locks import pins  # noqa: PLC0415 - as below
 

@@ -14,12 +14,14 @@ __all__ = ["LazyGroup", "root"]
 
 # The short help is here too: so `ascend --help` imports no command.
 _COMMANDS = {
+    "admin": ("ascend.cli.admin", "Prepare a cluster for those who use ascend on it."),
     "completion": ("ascend.cli.completion", "Print the script that completes commands in your shell."),
     "config": ("ascend.cli.config", "Show the settings and where they come from, or begin a file of them."),
     "demo": ("ascend.cli.demo", "Run a small hyper-parameter search, from its data to its result."),
     "doctor": ("ascend.cli.doctor", "Check step by step that tasks can run on Kubernetes."),
     "env": ("ascend.cli.env", "Make the lock of requirements, and show what an environment comes to."),
     "explain": ("ascend.cli.explain", "Say what would travel for a call, and what is missing."),
+    "image": ("ascend.cli.image", "Build images of requirements in the cluster, see, and remove them."),
     "jobs": ("ascend.cli.jobs", "Watch and manage the Jobs of tasks on Kubernetes."),
     "plugins": ("ascend.cli.plugins", "List the plugins, and why those that failed did."),
     "runs": ("ascend.cli.runs", "Watch and remove the runs of executors on Kubernetes."),

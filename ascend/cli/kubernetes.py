@@ -36,6 +36,7 @@ __all__ = [
     "complete_runs",
     "find_job",
     "find_run",
+    "for_completion",
     "in_time",
     "is_ours",
     "jobs_of",
@@ -184,7 +185,7 @@ def complete_jobs(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - for completion only
 
     functions = f"{LABEL_PREFIX}/function"
-    items = _for_completion(ctx, jobs_of)
+    items = for_completion(ctx, jobs_of)
     return [
         CompletionItem(name, help=(item["metadata"].get("annotations") or {}).get(functions))
         for item in items
@@ -196,7 +197,7 @@ def complete_runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
     """Complete the id of a run, likewise."""
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - as above
 
-    items = _for_completion(ctx, runs_of)
+    items = for_completion(ctx, runs_of)
     return [
         CompletionItem(run, help=(item["spec"].get("holderIdentity")))
         for item in items
@@ -212,14 +213,19 @@ def in_time(call: Callable[[], object], seconds: float) -> bool:
     return not thread.is_alive()
 
 
-def _for_completion(ctx: click.Context, ask: Callable[[Connection], list[dict[str, Any]]]) -> Sequence[dict[str, Any]]:
+def for_completion(
+    ctx: click.Context,
+    ask: Callable[[Connection], list[dict[str, Any]]],
+    place: Callable[[Profile], Profile] = lambda profile: profile,
+) -> Sequence[dict[str, Any]]:
+    """Return what *ask* finds where the options lead, by way of *place*; nothing if that takes long or fails."""
     found: list[dict[str, Any]] = []
 
     def fetch() -> None:
         # A shell that completes shows no errors.
         with suppress(AscendError):
             options = ctx.find_root().params.get("profile"), ctx.params.get("context"), ctx.params.get("namespace")
-            found.extend(ask(open_connection(pick_profile(*options), patience=0)))
+            found.extend(ask(open_connection(place(pick_profile(*options)), patience=0)))
 
     return found if in_time(fetch, _COMPLETION_SECONDS) else ()
 

@@ -343,12 +343,13 @@ def test_many_futures_end_as_they_come(executor):
     assert [futures[future] for future in as_completed(futures)] == [0, 3]
 
 
-def test_requirements_are_looked_for_in_the_image(make_executor):
+def test_requirements_are_looked_for_in_a_prebuilt_image(make_executor):
     from ascend.errors import EnvironmentBuildError
 
-    assert make_executor(requirements=["pip"]).submit(double, 1).result() == 2
+    executor = make_executor(requirements=["pip"], image_builder="prebuilt")
+    assert executor.submit(double, 1).result() == 2
     with pytest.raises(EnvironmentBuildError, match=r"not-there-at-all is not installed in its image; choose"):
-        make_executor(requirements=["not-there-at-all>=1"]).submit(double, 1).result()
+        executor.with_options(requirements=["not-there-at-all>=1"]).submit(double, 1).result()
 
 
 def test_an_executor_reaches_its_cluster_by_context_and_namespace(kubernetes, tmp_path, monkeypatch):

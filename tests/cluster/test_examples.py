@@ -40,17 +40,19 @@ def test_the_example_of_the_readme_runs_as_it_stands(kubernetes, tmp_path):
     assert lines[-1].startswith("[1.0, 2.23")
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_an_example_runs_on_a_cluster_and_prints_what_it_should(name, kubernetes, tmp_path, request):
-    image = request.getfixturevalue("science_image") if name in NETWORK else kubernetes.environ["ASCEND_BASE_IMAGE"]
-    output = run([str(EXAMPLES / name)], tmp_path, ASCEND_BASE_IMAGE=image)
+@pytest.mark.timeout(300, func_only=True)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.network] if name in NETWORK else []) for name in EXPECTED]
+)
+def test_an_example_runs_on_a_stock_image_and_prints_what_it_should(name, kubernetes, tmp_path):
+    output = run([str(EXAMPLES / name)], tmp_path)
     assert [text for text in EXPECTED[name] if text not in output] == []
 
 
+@pytest.mark.network
 @pytest.mark.timeout(300, func_only=True)
-def test_the_demo_runs_on_a_cluster(kubernetes, science_image, tmp_path):
-    command = ["-m", "ascend", "demo", "--cluster", "kubernetes", "--points", "4"]
-    output = run(command, tmp_path, ASCEND_BASE_IMAGE=science_image)
+def test_the_demo_runs_on_a_stock_image(kubernetes, tmp_path):
+    output = run(["-m", "ascend", "demo", "--cluster", "kubernetes", "--points", "4"], tmp_path)
     assert "each a task on 'kubernetes'" in output
     assert "scikit-learn refused it where the task ran" in output
     assert re.search(r"6 tasks in \d", output)

@@ -17,19 +17,19 @@ PASSWORD = "secret"
 _HASH = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 
 
-def free_port():
+def free_port(address):
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
-def registry(folder, **changes):
+def registry(folder, *, address="127.0.0.1", **changes):
     """Run a registry that keeps its content in *folder*; yield its name. *changes* go over its settings."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed: apt-get install docker-registry")
-    name = f"127.0.0.1:{free_port()}"
+    name = f"{address}:{free_port(address)}"
     storage = {"filesystem": {"rootdirectory": str(folder / "content")}, "delete": {"enabled": True}}
     settings = {
         "version": 0.1,

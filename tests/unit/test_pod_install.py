@@ -60,8 +60,8 @@ def look():
     import importlib.metadata
     import subprocess
 
-    import deep
-    import tiny_base
+    import deep  # type: ignore[import-not-found]
+    import tiny_base  # type: ignore[import-not-found]
 
     child = "import tiny_base; print(tiny_base.answer)"
     said = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout

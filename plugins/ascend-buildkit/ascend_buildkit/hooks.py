@@ -17,6 +17,6 @@ def ascend_image_builder(name: str, profile: Profile, storage: Storage | None) -
     if name != "buildkit":
         return None
     from ascend.building.jobs import JobBuilder  # noqa: PLC0415 - only who builds pays for these imports
-    from ascend_buildkit.recipe import BuildkitRecipe  # noqa: PLC0415
+    from ascend_buildkit.recipe import buildkit_recipe  # noqa: PLC0415
 
-    return JobBuilder(BuildkitRecipe(profile), profile, storage)
+    return JobBuilder(buildkit_recipe(profile), profile, storage)

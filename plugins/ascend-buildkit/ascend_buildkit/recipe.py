@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
-from ascend.building.instructions import InstallSettings, context_of, dockerfile_of
+from ascend.building.instructions import CERTIFICATES
 from ascend.building.names import image_labels
 from ascend.building.plugin_settings import plugin_settings
 from ascend.building.pod_parts import (
-    add_fetched,
-    add_passwords,
-    node_selector,
+    CONTEXT,
+    dockerfile_files,
+    dockerfile_pod,
     path_of,
     plain_registries,
-    secret_files,
     secret_paths,
 )
-from ascend.building.recipes import (
-    DOCKERFILE,
-    FILES_FOLDER,
-    REGISTRY_FOLDER,
-    Failure,
-    build_mounts,
-    build_volumes,
-)
+from ascend.building.recipes import FILES_FOLDER, REGISTRY_FOLDER, Failure
 from ascend_buildkit.log import failure_of
 from ascend_buildkit.settings import BuildkitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ascend.building.recipes import Build
+    from ascend.building.recipes import Build, Recipe
     from ascend.model import Environment, Manifest, Profile
 
-_CONTEXT = "context.tar.gz"
 _USER = 1000  # of the image for this mode: its maps of users are for this one
 _MODES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     # How the daemon is started, where it keeps its state, and what Kubernetes must allow.
@@ -74,9 +64,12 @@ exit "$status"
 """
 
 
-class BuildkitRecipe:
-    """How `buildkit` builds; the settings are those of the table of the plugin in *profile*."""
+def buildkit_recipe(profile: Profile) -> Recipe:
+    """Return how `buildkit` builds by the table of the plugin in *profile*; `ConfigError` for what is wrong there."""
+    return _BuildkitRecipe(profile)
 
+
+class _BuildkitRecipe:
     name = "buildkit"
     builds_source = True
 
@@ -89,39 +82,29 @@ class BuildkitRecipe:
         return None
 
     def files(self, environment: Environment) -> Mapping[str, bytes]:
-        install = InstallSettings(self._settings.installer, tuple(secret_paths(self._profile)))
-        return {
-            DOCKERFILE: dockerfile_of(environment, base=environment.base_image, settings=install).encode(),
-            _CONTEXT: gzip.compress(context_of(environment), mtime=0),
-            **secret_files(self._profile),
-        }
+        return dockerfile_files(environment, self._profile, self._settings.installer)
 
     def pod(self, build: Build) -> Manifest:
         daemon, state, security = _MODES[self._settings.mode]
         variables = {
-            "CONTEXT": path_of(build, _CONTEXT),
+            "CONTEXT": path_of(build, CONTEXT),
             "DAEMON": daemon,
             "DAEMON_SETTINGS": _daemon_settings(build),
             "DOCKER_CONFIG": REGISTRY_FOLDER,
         }
+        if CERTIFICATES in build.files:
+            variables["SSL_CERT_FILE"] = build.files[CERTIFICATES]
         container = {
             "name": "main",
             "image": self._settings.reference,
             "command": ["sh", "-c", _SCRIPT, "build", *self._words(build)],
             "env": [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()],
             "securityContext": dict(security),
-            "volumeMounts": [{"name": "state", "mountPath": state}, *build_mounts(build)],
+            "volumeMounts": [{"name": "state", "mountPath": state}],
         }
-        pod = {
-            "containers": [container],
-            "volumes": [{"name": "state", "emptyDir": {}}, *build_volumes(build)],
-            "nodeSelector": node_selector(build.environment.platform),
-        }
-        add_passwords(build.profile, pod)
-        add_fetched(build, pod)
-        return pod
+        return dockerfile_pod(build, container, [{"name": "state", "emptyDir": {}}])
 
-    def failure(self, lines: Sequence[str], receipt: bytes, dockerfile: str) -> Failure:  # noqa: ARG002 - the log says all
+    def failure(self, lines: Sequence[str], receipt: bytes, dockerfile: str) -> Failure:  # noqa: ARG002 - as above
         return failure_of(lines, dockerfile)
 
     def _words(self, build: Build) -> Iterator[str]:

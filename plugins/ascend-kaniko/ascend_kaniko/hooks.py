@@ -17,6 +17,6 @@ def ascend_image_builder(name: str, profile: Profile, storage: Storage | None) -
     if name != "kaniko":
         return None
     from ascend.building.jobs import JobBuilder  # noqa: PLC0415 - only who builds pays for these imports
-    from ascend_kaniko.recipe import KanikoRecipe  # noqa: PLC0415
+    from ascend_kaniko.recipe import kaniko_recipe  # noqa: PLC0415
 
-    return JobBuilder(KanikoRecipe(profile), profile, storage)
+    return JobBuilder(kaniko_recipe(profile), profile, storage)

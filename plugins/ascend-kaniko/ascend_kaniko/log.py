@@ -1,4 +1,4 @@
-"""What Kaniko's log says of a build that failed: the step with its line, the words of the error, a registry's refusal."""
+"""What Kaniko's log says of a build that failed: its step with the line, the error's words, a registry's refusal."""
 
 from __future__ import annotations
 
