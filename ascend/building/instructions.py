@@ -34,6 +34,7 @@ _LOCK_IN_IMAGE = "/usr/local/share/ascend/requirements.txt"
 _IGNORE = ".dockerignore"
 _APT_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?([=/][A-Za-z0-9.+:~*-]+)?")
 _ESCAPE = re.compile(r"\A(?:#.*\n)*?#\s*escape\s*=\s*(\S)\s*$", re.IGNORECASE | re.MULTILINE)
+_PLAIN_INDEX = re.compile(r"^--(?:index-url|extra-index-url|find-links) http://([^/\s@]+)", re.MULTILINE)
 _PIP = ("python", "-m", "pip", "install", "--no-cache-dir")
 _UV = ("uv", "pip", "install", "--system", "--break-system-packages", "--compile-bytecode", "--no-cache")
 _BEST = "--index-strategy=unsafe-best-match"  # any index of the lock may have a file: its hash decides
@@ -124,16 +125,22 @@ def _install_commands(environment: Environment, settings: InstallSettings) -> It
     )
     pip = {"PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     ours = {**({} if settings.installer == "uv" else pip), **settings.variables()}
-    command = (*_UV, _BEST) if settings.installer == "uv" else _PIP
+    # pip reads nothing without TLS that it was not told to; what comes is checked by the hashes of the lock.
+    plain = [f"--trusted-host={host}" for host in dict.fromkeys(_PLAIN_INDEX.findall(environment.lock))]
+    command = (*_UV, _BEST) if settings.installer == "uv" else (*_PIP, *plain)
     # The lock is complete: whatever it leaves out is not wanted, and whatever has another hash is not either.
     words = (*command, "--no-deps", "--require-hashes", "--requirement", _LOCK_IN_IMAGE)
     yield " ".join([*(f"{name}={value}" for name, value in ours.items()), *words])
 
 
 def _copy_files(context: bytes, archive: tarfile.TarFile) -> None:
+    folders: set[str] = set()
     with tarfile.open(fileobj=io.BytesIO(context), mode="r:") as given:
         for entry in given:
             name = entry.name.removeprefix("./")
+            _add_folders(archive, name, folders)
+            if entry.isdir():
+                folders.add(name.rstrip("/"))
             if name == LOCK_FILE:
                 raise ConfigError(f"the build context has a file {LOCK_FILE}, which ascend writes itself; rename it")
             content = given.extractfile(entry) if entry.isreg() else None
@@ -142,6 +149,17 @@ def _copy_files(context: bytes, archive: tarfile.TarFile) -> None:
                 _add(archive, _IGNORE, content.read().rstrip(b"\n") + f"\n!{LOCK_FILE}\n".encode())
             else:
                 archive.addfile(entry, content)
+
+
+def _add_folders(archive: tarfile.TarFile, name: str, known: set[str]) -> None:
+    """Add the folders of a file that have no entry of their own: some builders let only root into those they make."""
+    parts = name.split("/")[:-1]
+    for folder in ("/".join(parts[: count + 1]) for count in range(len(parts))):
+        if folder not in known:
+            known.add(folder)
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -45,6 +45,13 @@ def test_what_cannot_be_a_package_is_refused(name):
         dockerfile_of(environment(apt=(name,)), base=BASE)
 
 
+def test_pip_is_told_to_read_an_index_without_tls_since_the_lock_has_hashes():
+    lock = f"--index-url http://10.0.0.1:8080/simple\n--extra-index-url https://packages.example/simple\n{LOCK}"
+    text = dockerfile_of(environment(lock=lock), base=BASE)
+    assert "--no-cache-dir --trusted-host=10.0.0.1:8080 --no-deps" in text
+    assert "trusted-host=packages.example" not in text
+
+
 def packed(**files):
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
@@ -57,7 +64,7 @@ def packed(**files):
 
 def files_of(context):
     with tarfile.open(fileobj=io.BytesIO(context), mode="r:") as archive:
-        return {entry.name: (entry.mode, archive.extractfile(entry).read()) for entry in archive}
+        return {entry.name: (entry.mode, archive.extractfile(entry).read()) for entry in archive if entry.isreg()}
 
 
 def test_the_lock_lies_in_the_context():
@@ -69,6 +76,20 @@ def test_the_users_files_are_in_the_context_as_they_were():
     given = packed(**{"src/main.py": b"pass", "run.sh": b"#!"})
     files = files_of(context_of(environment(lock=LOCK, context=given)))
     assert files == {"src/main.py": (0o755, b"pass"), "run.sh": (0o755, b"#!"), LOCK_FILE: (0o644, LOCK.encode())}
+
+
+def test_every_folder_of_the_context_can_be_entered_by_everybody():
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        entry = tarfile.TarInfo("secret")
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+        archive.addfile(entry)
+        for name in ("a/b/one", "a/b/two", "secret/three"):
+            archive.addfile(tarfile.TarInfo(name))
+    context = context_of(environment(context=data.getvalue()))
+    with tarfile.open(fileobj=io.BytesIO(context), mode="r:") as archive:
+        folders = [(entry.name, entry.mode) for entry in archive if entry.isdir()]
+    assert folders == [("secret", 0o700), ("a", 0o755), ("a/b", 0o755)]
 
 
 def test_rules_for_ignored_files_do_not_hide_the_lock():
