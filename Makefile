@@ -13,6 +13,8 @@ VENVS := .cache/venvs
 NEWEST = $(lastword $(sort $(wildcard $(VENVS)/3.*)))
 BIN = $(NEWEST)/bin
 PYTEST = python -m pytest --quiet --numprocesses 2
+# Whole programs out of what other tests try in each Python.
+ONCE = $(addprefix --ignore ,tests/docs tests/typing tests/unit/test_benchmarks.py tests/unit/test_demo.py)
 TESTCLUSTER = $(BIN)/python -m tests.testcluster
 
 # A user's settings must not leak into the checks.
@@ -52,8 +54,8 @@ test: environments ## Check everything: format, lint, types, contracts, tests on
 .PHONY: run-test
 run-test:
 	@$(TESTCLUSTER) around \
-	  '$(MAKE) check-format check-lint check-types check-imports check-tests check-conformance check-soak' \
-	  '$(MAKE) run-cluster-tests'
+	  '$(MAKE) check-format check-lint check-types check-imports check-tests check-conformance' \
+	  '$(MAKE) --jobs 2 run-cluster-tests check-soak'
 
 .PHONY: check-format check-lint check-types check-imports check-tests check-conformance check-soak
 check-format:
@@ -82,8 +84,9 @@ check-imports:
 
 check-tests:
 	@for venv in $(VENVS)/3.*; do \
+	  once=; test "$$venv" = $(NEWEST) || once='$(ONCE)'; \
 	  printf '\n== tests on Python %s ==\n' "$${venv##*/}"; \
-	  "$$venv/bin/$(firstword $(PYTEST))" $(wordlist 2,99,$(PYTEST)) --ignore tests/stdlib --ignore tests/soak -m 'not cluster'; done
+	  "$$venv/bin/$(firstword $(PYTEST))" $(wordlist 2,99,$(PYTEST)) $(addprefix --ignore ,tests/stdlib tests/soak) $$once -m 'not cluster'; done
 
 # These Pythons have the standard library's own tests: pyenv's 3.13 and, as a package, Debian's 3.11.
 check-conformance:
@@ -91,9 +94,10 @@ check-conformance:
 	  printf '\n== the standard library'"'"'s own tests, on Python %s ==\n' "$${venv##*/}"; \
 	  "$$venv/bin/$(firstword $(PYTEST))" $(wordlist 2,99,$(PYTEST)) tests/stdlib; done
 
+# It takes what the tests on the cluster leave.
 check-soak:
 	$(call say,10000 calls on the local cluster: a few minutes)
-	@$(BIN)/python -m pytest --quiet -o faulthandler_timeout=1100 tests/soak
+	@nice $(BIN)/python -m pytest --quiet -o faulthandler_timeout=1100 tests/soak
 
 .PHONY: check-cluster
 check-cluster: environments ## Run the tests on a cluster only

@@ -1,8 +1,6 @@
 """Run Python functions on Kubernetes: the public names, each loaded when it is first used."""
 
-from __future__ import annotations
-
-# Importing typing for it would cost every task ten milliseconds.
+# Importing typing for it would cost every task ten milliseconds, and __future__ two: see `ascend._core.bytecode`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import as_completed, wait

@@ -68,7 +68,7 @@ def main() -> None:
             status, value = _run(call)
         times.append(time.time())
         _deliver(settings, _pack(status, value, serializer), times, output)
-    except wire.Failure as failure:
+    except guard.Failure as failure:
         # The name of a file may hold what UTF-8 has no bytes for.
         message = failure.message.encode(errors="backslashreplace")
         wire.write_receipt(receipt, {"status": "failed", "kind": failure.kind}, message)
@@ -102,7 +102,7 @@ def _check_environment(settings: dict[str, str]) -> None:
 
     problems = unmet(settings["ASCEND_REQUIREMENTS"].splitlines())
     if problems:
-        raise wire.Failure("environment", wire.EXIT_ENVIRONMENT, "; ".join(problems))
+        raise guard.Failure("environment", wire.EXIT_ENVIRONMENT, "; ".join(problems))
 
 
 def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
@@ -116,17 +116,17 @@ def _load_call(settings: dict[str, str]) -> tuple[list[Any], str]:
             data = memoryview(_transport(settings["ASCEND_CALL_URL"]).read(settings["ASCEND_CALL_URL"]))
         fields, parts = wire.check(data, settings["ASCEND_CALL_DIGEST"])
     except wire.FormatError as exc:
-        raise wire.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
+        raise guard.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
     except OSError as exc:
-        raise wire.Failure("storage", wire.EXIT_STORAGE, f"the call could not be fetched: {exc}") from exc
+        raise guard.Failure("storage", wire.EXIT_STORAGE, f"the call could not be fetched: {exc}") from exc
     if fields["python"] != wire.python_minor():
         message = f"the call was pickled by Python {fields['python']}, and this is Python {wire.python_minor()}"
-        raise wire.Failure("version", wire.EXIT_LOAD, message)
+        raise guard.Failure("version", wire.EXIT_LOAD, message)
     serializer = _serializer(fields["serializer"], fields["cloudpickle"])
     try:
         return [serializer.loads(parts[0], buffers=parts[1:])], fields["serializer"]
     except BaseException as exc:  # unpickling runs whatever the classes of the arguments like
-        raise wire.Failure("load", wire.EXIT_LOAD, _traceback(exc)) from exc
+        raise guard.Failure("load", wire.EXIT_LOAD, _traceback(exc)) from exc
 
 
 def _source(settings: dict[str, str]) -> str:
@@ -157,7 +157,7 @@ def _initialize(initializer: Callable[..., object], initargs: tuple[Any, ...]) -
     try:
         initializer(*initargs)
     except BaseException as exc:  # whatever it raises, the task cannot go on without it
-        raise wire.Failure("initializer", wire.EXIT_INITIALIZER, _traceback(exc)) from exc
+        raise guard.Failure("initializer", wire.EXIT_INITIALIZER, _traceback(exc)) from exc
 
 
 def _pack(status: str, value: Any, serializer: str) -> tuple[str, list[bytes | memoryview]]:
@@ -219,7 +219,7 @@ def _deliver(
     try:
         _transport(url).write(url, parts)
     except OSError as exc:
-        raise wire.Failure("storage", wire.EXIT_STORAGE, f"the answer could not be stored: {exc}") from exc
+        raise guard.Failure("storage", wire.EXIT_STORAGE, f"the answer could not be stored: {exc}") from exc
     wire.write_receipt(receipt, {**fields, "where": "storage"}, b"")
 
 
@@ -232,7 +232,7 @@ def _print_outcome(output: int, parts: list[bytes | memoryview], size: int, limi
             f"the answer has {size:,} bytes, more than fit into the output of a task, and there is no storage for it: "
             "set storage, as in ASCEND_STORAGE=s3://bucket/prefix"
         )
-        raise wire.Failure("encode", wire.EXIT_ENCODE, message)
+        raise guard.Failure("encode", wire.EXIT_ENCODE, message)
     guard.flush()
     try:
         # Somebody who shares it may have made it one that refuses what does not fit at once.
@@ -243,7 +243,7 @@ def _print_outcome(output: int, parts: list[bytes | memoryview], size: int, limi
                 file.flush()
     except OSError as exc:
         message = f"it could not be written to the output: {exc}"
-        raise wire.Failure("encode", wire.EXIT_ENCODE, message) from exc
+        raise guard.Failure("encode", wire.EXIT_ENCODE, message) from exc
 
 
 def _versions(serializer: str) -> dict[str, str]:
@@ -266,7 +266,7 @@ def _serializer(name: str, cloudpickle: str = "") -> Any:
     try:
         return entry_point("ascend.serializers", name)
     except LookupError as exc:
-        raise wire.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
+        raise guard.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
 
 
 def _transport(url: str) -> Any:
@@ -275,7 +275,7 @@ def _transport(url: str) -> Any:
     try:
         return transport_of(url)
     except LookupError as exc:
-        raise wire.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
+        raise guard.Failure("load", wire.EXIT_LOAD, str(exc)) from exc
 
 
 def _traceback(exc: BaseException) -> str:

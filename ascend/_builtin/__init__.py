@@ -47,7 +47,7 @@ def ascend_image_builder(name: str, profile: Profile, storage: Storage | None) -
     if name == "virtualenv":
         from ascend._builtin.uv_environment import UvEnvironments  # noqa: PLC0415 - as above
 
-        return UvEnvironments()
+        return UvEnvironments(profile=profile)
     if name == "uv":
         from ascend._builtin.uv_install import UvInstalls  # noqa: PLC0415 - as above
 

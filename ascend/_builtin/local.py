@@ -40,6 +40,7 @@ _PLACED_FILE = 1 << 30
 _QUEUED_EVENTS = 1000
 _CLOSE_SECONDS = 10.0
 _STUCK_SECONDS = 10.0
+_INSTALL_SECONDS = 1800.0
 
 
 class LocalCluster:
@@ -213,10 +214,11 @@ class _Job:
 
         The pod's own deadline leaves minutes for images and requirements; here all that is done already.
         """
-        for variable in self._container["env"]:
-            if variable["name"] == "ASCEND_TASK_TIMEOUT":
-                return float(variable["value"]) + _STUCK_SECONDS
-        return None
+        given = {variable["name"]: variable.get("value") for variable in self._container["env"]}
+        timeout = given.get("ASCEND_TASK_TIMEOUT")
+        if timeout is None:
+            return None
+        return float(timeout) + (_INSTALL_SECONDS if "ASCEND_LOCK_URL" in given else _STUCK_SECONDS)
 
     def _status(self, end: End) -> JobStatus:
         with self._guard:

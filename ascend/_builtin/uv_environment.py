@@ -26,9 +26,9 @@ from urllib.request import url2pathname
 
 from ascend.building.flights import Flights
 from ascend.building.folders import cache_folder
-from ascend.building.uv_program import UnsolvableError, Uv, answer_settings
+from ascend.building.uv_program import UnsolvableError, Uv, answer_settings, with_indexes
 from ascend.errors import EnvironmentBuildError
-from ascend.model import Image
+from ascend.model import Image, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,8 +56,9 @@ class UvEnvironments:
 
     name = "virtualenv"
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, profile: Profile | None = None) -> None:
         self._root = root
+        self._profile = profile or Profile()
         self._flights: Flights[Image] = Flights()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
@@ -68,7 +69,7 @@ class UvEnvironments:
             report(f"base_image {environment.base_image} is not used here: tasks run in a virtual environment")
         root = self._root or cache_folder("environments")
         root.mkdir(parents=True, exist_ok=True)
-        uv = Uv()
+        uv = Uv(with_indexes(os.environ, self._profile.index_urls, self._profile.certificates))
         requirements = sorted({_canonical(requirement) for requirement in environment.requirements})
         interpreter, identity = uv.interpreter(environment.python, root)
         key = _key(requirements, identity, answer_settings(uv.environ) | {"lock": environment.lock})

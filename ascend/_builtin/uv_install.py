@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ascend.building.flights import Flights
 from ascend.building.locks import locked
+from ascend.building.uv_program import UnsolvableError
 from ascend.model import Image
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class UvInstalls:
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
         def make() -> Image:
+            if environment.apt or environment.dockerfile is not None:
+                what = "apt" if environment.apt else "dockerfile"
+                msg = f"the image builder uv installs requirements only, and {what} is set: set another image_builder"
+                raise UnsolvableError(msg)
             return Image(environment.base_image, lock=locked(environment, self._profile, report).lock)
 
         return self._flights.get(environment, make)

@@ -2,23 +2,27 @@
 
 Stock images come without, and a pod's file system is read-only: each task would compile these modules, half of all that
 it does before its call. The client sends their bytecode along, with the hash of the source that it was made from: an
-interpreter whose source differs leaves it aside (PEP 552, checked hash-based pycs).
+interpreter whose source differs leaves it aside, as PEP 552 has it for checked hash-based pycs.
 """
-
-from __future__ import annotations
 
 import os
 import sys
 
-__all__ = ["MODULES", "RESOURCE", "install"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import CodeType
+    from typing import Any
 
+__all__ = ["HASH_KEY", "MODULES", "RESOURCE", "install"]
+
+# Neither here nor in the modules around: it would be compiled before its bytecode could be had.
 MODULES = (
     "__future__",
     "_compat_pickle",
     "collections",
     "copyreg",
     "functools",
-    "hashlib",
     "keyword",
     "operator",
     "reprlib",
@@ -26,32 +30,53 @@ MODULES = (
 )
 """What `ascend.runner` and C's `_pickle` import, and the interpreter has not frozen."""
 
+HASH_KEY = 0
+
 RESOURCE = "ascend/_core/bytecode.marshal"
-"""Where the archive has it: a dict from the path below the standard library to the content of the .pyc file."""
+"""Where the archive has it: a dict from a module's name to its file below the standard library, the hash of that
+file with `HASH_KEY`, and its marshalled code."""
 
 
 def install(archive: str) -> None:
-    """Import the modules with the bytecode that *archive* brings, if this is a pod that wants it."""
-    folder = os.environ.get("ASCEND_BYTECODE_DIR")
-    if folder is None:
-        return
-    import marshal  # noqa: PLC0415 - built in, as the next one; on a cluster without pods nothing is paid for
-    import zipimport  # noqa: PLC0415
+    """Import the modules with the bytecode that *archive* brings, unless this interpreter has bytecode of its own."""
+    # What importlib itself consists of: importlib would have to be compiled.
+    from _frozen_importlib_external import cache_from_source  # noqa: PLC0415 - where nothing is installed, nothing is paid
 
     library = os.path.dirname(os.__file__)
+    if os.path.exists(cache_from_source(os.path.join(library, "functools.py"))):
+        return
+    import marshal  # noqa: PLC0415 - as above
+    import zipimport  # noqa: PLC0415
+
     content = zipimport.zipimporter(archive).get_data(RESOURCE)
-    found: dict[str, bytes] = marshal.loads(content)  # noqa: S302 - from the archive that this module is from, too
-    tag = sys.implementation.cache_tag
-    for path, bytecode in found.items():
-        # Below the prefix, as the interpreter looks for it there: no __pycache__, the whole path of the source.
-        target = f"{folder}{library}/{path}.{tag}.pyc"
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "wb") as file:
-            file.write(bytecode)
-    # What the function imports must find no such folder: it would fill it.
-    before, sys.pycache_prefix = sys.pycache_prefix, folder
+    finder = _finder(library, marshal.loads(content))  # noqa: S302 - from the archive that this module is from, too
+    sys.meta_path.insert(0, finder)
     try:
         for name in MODULES:
             __import__(name)
     finally:
-        sys.pycache_prefix = before
+        sys.meta_path.remove(finder)
+
+
+def _finder(library: str, found: dict[str, tuple[str, bytes, bytes]]) -> "Any":
+    from _frozen_importlib_external import SourceFileLoader, spec_from_file_location  # noqa: PLC0415 - as above
+    from _imp import source_hash  # noqa: PLC0415
+
+    class Loader(SourceFileLoader):
+        def get_code(self, fullname: str) -> "CodeType | None":
+            _, digest, code = found[fullname]
+            if source_hash(HASH_KEY, self.get_data(self.path)) != digest:
+                return super().get_code(fullname)
+            from marshal import loads  # noqa: PLC0415 - as above
+
+            return loads(code)  # type: ignore[no-any-return] # noqa: S302 - as above
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> "ModuleSpec | None":
+            if name not in found:
+                return None
+            origin = os.path.join(library, *found[name][0].split("/"))
+            return spec_from_file_location(name, origin, loader=Loader(name, origin))
+
+    return Finder

@@ -215,7 +215,7 @@ class Dispatcher:
                 archive = source.archive()
                 if len(archive) > self.cluster.traits.placed_file:
                     raise _no_storage(f"the project's source has {len(archive):,} bytes, too many for this cluster")
-                file = self._placed_sources[source.digest] = self.cluster.place("source.zip", archive)
+                file = self._placed_sources[source.digest] = self.cluster.place("source", archive)
         return file
 
     def _store_source(self, task: Task, source: Source, storage: Storage) -> str:

@@ -17,6 +17,16 @@ _CLIENT_CHECK = 2.0
 _EXIT_GRACE = 10.0
 
 
+class Failure(Exception):  # noqa: N818 - it becomes a receipt, nobody catches it as an error
+    """The runner cannot go on; *kind* tells the client which error to raise."""
+
+    def __init__(self, kind: str, exit_code: int, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.exit_code = exit_code
+        self.message = message
+
+
 def guard_client(settings: dict[str, str]) -> None:
     if settings.get("ASCEND_LIFELINE") != "stdin":
         return

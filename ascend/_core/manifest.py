@@ -148,11 +148,18 @@ def _pod(task: Task, image: str, delivery: Delivery, node_type: NodeType | None)
         # The runner keeps the timeout; this bound is for one that cannot, and leaves time for its set-up.
         set_up = _INSTALL_SECONDS if delivery.installation.variables else _SETUP_SECONDS
         pod["activeDeadlineSeconds"] = int(task.needs.timeout) + set_up
-    if node_type is not None:
-        pod["nodeSelector"] = dict(node_type.labels)
+    if selector := _selector(task, node_type):
+        pod["nodeSelector"] = selector
     if tolerations := _tolerations(task, node_type):
         pod["tolerations"] = tolerations
     return pod
+
+
+def _selector(task: Task, node_type: NodeType | None) -> dict[str, str]:
+    labels = dict(node_type.labels) if node_type else {}
+    if task.needs.platform is not None:
+        labels.setdefault("kubernetes.io/arch", task.needs.platform.rpartition("/")[2])
+    return labels
 
 
 def _tolerations(task: Task, node_type: NodeType | None) -> list[dict[str, str]]:

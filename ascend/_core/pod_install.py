@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from ascend._core import wire
+from ascend._core import guard, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ _NO_UV = (
 def install(settings: dict[str, str], transport_of: Any) -> None:
     """Install the lock that *settings* lead to, and have this process and its children find what it brings.
 
-    `wire.Failure` with the installer's words if that fails.
+    `guard.Failure` with the installer's words if that fails.
     """
     try:
         _make(settings, transport_of)
     except wire.FormatError as exc:
         raise _failure(str(exc)) from exc
     except OSError as exc:
-        raise wire.Failure("storage", wire.EXIT_STORAGE, f"what is to be installed could not be got: {exc}") from exc
+        raise guard.Failure("storage", wire.EXIT_STORAGE, f"what is to be installed could not be got: {exc}") from exc
 
 
-def _failure(message: str) -> wire.Failure:
-    return wire.Failure("install", wire.EXIT_ENVIRONMENT, message)
+def _failure(message: str) -> guard.Failure:
+    return guard.Failure("install", wire.EXIT_ENVIRONMENT, message)
 
 
 def _make(settings: dict[str, str], transport_of: Any) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ascend._core import wire
+from ascend._core import guard
 from ascend._core.install_words import remedy_of
 from ascend._core.layer_archive import PACKAGES, compile_all, path_file, write_layer
 from ascend._core.pod_install import install_into
@@ -63,8 +63,8 @@ def main() -> None:
     step = _Step()
     try:
         _build(settings, step)
-    except (AscendError, wire.Failure, OSError) as exc:
-        message = exc.message + remedy_of(exc.message) if isinstance(exc, wire.Failure) else str(exc)
+    except (AscendError, guard.Failure, OSError) as exc:
+        message = exc.message + remedy_of(exc.message) if isinstance(exc, guard.Failure) else str(exc)
         kind = type(exc).__name__ if isinstance(exc, RegistryError) else ""
         print(f"{step.name} failed: {message}", file=sys.stderr, flush=True)
         # A termination message has at most 4,096 bytes.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import marshal
 import os
+from _imp import source_hash
 from functools import cache
 from importlib import util
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
 
-from ascend._core.bytecode import MODULES, RESOURCE
+from ascend._core.bytecode import HASH_KEY, MODULES, RESOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,6 @@ _STARTS_EVERY_TASK = (
     "cloudpickle",
 )
 _UNCHECKED = b"\x01\x00\x00\x00"
-_CHECKED = b"\x03\x00\x00\x00"
 
 
 @cache
@@ -71,7 +71,7 @@ def _members(package: ModuleType) -> Iterator[tuple[str, bytes]]:
 
 
 def _library_bytecode() -> bytes:
-    """Return what `ascend._core.bytecode` reads: checked .pyc files, by their place in the standard library."""
+    """Return what `ascend._core.bytecode` reads."""
     found = {}
     for module in MODULES:
         spec = util.find_spec(module)
@@ -79,9 +79,9 @@ def _library_bytecode() -> bytes:
             continue
         path = Path(spec.origin)
         source = path.read_bytes()
-        inside = path.relative_to(Path(os.__file__).parent).with_suffix("").as_posix()
+        inside = path.relative_to(Path(os.__file__).parent).as_posix()
         code = compile(source, spec.origin, "exec", dont_inherit=True)
-        found[inside] = util.MAGIC_NUMBER + _CHECKED + util.source_hash(source) + marshal.dumps(code)
+        found[module] = (inside, source_hash(HASH_KEY, source), marshal.dumps(code))
     return marshal.dumps(found)
 
 

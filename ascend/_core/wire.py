@@ -22,7 +22,6 @@ a small packed bundle below it.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from binascii import a2b_base64, b2a_base64
 from zlib import compress, decompress
@@ -52,6 +51,7 @@ FINAL_EXIT_CODES = (EXIT_LOAD, EXIT_ENVIRONMENT, EXIT_TIMEOUT, EXIT_ENCODE, EXIT
 """Exit codes of the runner after which another attempt cannot help."""
 
 _ALIGNMENT = 16
+_LARGE = 1 << 20
 # With all around it less than the 4,096 bytes that a pipe takes as one piece, so that nothing gets in between which
 # another thread or process writes at the same time. Container runtimes cut lines at 16 kB.
 _FRAME = 4_000
@@ -59,16 +59,6 @@ _FRAME = 4_000
 
 class FormatError(ValueError):
     """What arrived is not a bundle, is incomplete, or its digest does not fit."""
-
-
-class Failure(Exception):  # noqa: N818 - it becomes a receipt, nobody catches it as an error
-    """The runner cannot go on; *kind* tells the client which error to raise."""
-
-    def __init__(self, kind: str, exit_code: int, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.exit_code = exit_code
-        self.message = message
 
 
 def python_minor() -> str:
@@ -119,14 +109,11 @@ def write_receipt(path: str, fields: dict[str, str], body: bytes) -> None:
 def frame(payload: bytes, buffers: Sequence[memoryview], versions: dict[str, str]) -> list[bytes | memoryview]:
     """Return the parts of a bundle, head first; the buffers are not copied."""
     body: list[bytes | memoryview] = []
-    digest = hashlib.sha256()
     parts: tuple[bytes | memoryview, ...] = (payload, *buffers)
     for part in parts:
         body += (part, bytes(-len(part) % _ALIGNMENT))
-    for piece in body:
-        digest.update(piece)
     sizes = ",".join(str(len(part)) for part in parts)
-    fields = {**versions, "sizes": sizes, "sha256": digest.hexdigest()}
+    fields = {**versions, "sizes": sizes, "sha256": sha256_of(*body)}
     # The filler aligns the body.
     length = len(write_head(BUNDLE, {**fields, "filler": ""}))
     return [write_head(BUNDLE, {**fields, "filler": "." * (-length % _ALIGNMENT)}), *body]
@@ -134,7 +121,30 @@ def frame(payload: bytes, buffers: Sequence[memoryview], versions: dict[str, str
 
 def digest_of(head: bytes | memoryview) -> str:
     """Return the digest of the bundle with this head."""
-    return hashlib.sha256(head).hexdigest()
+    return sha256_of(head)
+
+
+def sha256_of(*pieces: bytes | bytearray | memoryview) -> str:
+    """Return the SHA-256 of the pieces, one behind the other."""
+    digest = _hasher(sum(map(len, pieces)))()
+    for piece in pieces:
+        digest.update(piece)
+    made: str = digest.hexdigest()
+    return made
+
+
+def _hasher(size: int) -> Any:
+    # hashlib loads OpenSSL, which hashes several times as fast as the interpreter's own code; to load it takes longer
+    # than all else that the runner does, and its bytecode is not to be had either.
+    if size < _LARGE:
+        for module in ("_sha2", "_sha256"):
+            try:
+                return __import__(module).sha256
+            except ImportError:
+                continue
+    from hashlib import sha256  # noqa: PLC0415 - as above
+
+    return sha256
 
 
 def check(data: memoryview, digest: str) -> tuple[dict[str, str], list[memoryview]]:
@@ -143,7 +153,7 @@ def check(data: memoryview, digest: str) -> tuple[dict[str, str], list[memoryvie
     if digest_of(data[:start]) != digest:
         msg = "the bundle is not the one that was announced: its digest differs"
         raise FormatError(msg)
-    if hashlib.sha256(data[start:]).hexdigest() != fields["sha256"]:
+    if sha256_of(data[start:]) != fields["sha256"]:
         msg = "the bundle is damaged or incomplete: the digest of its body differs"
         raise FormatError(msg)
     parts = []

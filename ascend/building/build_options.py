@@ -23,13 +23,15 @@ class BuildOptions:
     """Settings of all builds in the cluster.
 
     *timeout* is how many seconds a build may run, *keep* for how many its Job and its log stay when it has ended.
-    *cpu* is what its pod asks for, *memory* what it may use at most.
+    *cpu* is what its pod asks for, *memory* what it may use at most. *plain_registries* are those of base images that
+    speak no TLS; that of the setting ``registry`` says so itself.
     """
 
     timeout: float = 3600.0
     keep: float = 900.0
     cpu: str = "500m"
     memory: str = "2Gi"
+    plain_registries: tuple[str, ...] = ()
 
 
 def build_options(profile: Profile) -> BuildOptions:
@@ -45,6 +47,7 @@ def build_options(profile: Profile) -> BuildOptions:
         keep=_seconds(table, "keep", BuildOptions.keep),
         cpu=_quantity(table, "cpu", BuildOptions.cpu),
         memory=_quantity(table, "memory", BuildOptions.memory),
+        plain_registries=_names(table, "plain_registries"),
     )
 
 
@@ -54,6 +57,14 @@ def _seconds(table: Mapping[str, Any], name: str, default: float) -> float:
         msg = f"{name} in [plugins.build] must be a number of seconds, 1 or more, not {value!r}"
         raise ConfigError(msg)
     return float(value)
+
+
+def _names(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = table.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        msg = f"{name} in [plugins.build] must be a list such as ['registry.example:5000'], not {value!r}"
+        raise ConfigError(msg)
+    return tuple(value)
 
 
 def _quantity(table: Mapping[str, Any], name: str, default: str) -> str:

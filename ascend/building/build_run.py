@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import socket
+from contextlib import suppress
 from queue import Empty, Queue
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +29,7 @@ from ascend._builtin.kubernetes.features import JOBS
 from ascend._builtin.kubernetes.following import Following
 from ascend.building.build_manifest import BUILD_LABEL, FILES, WAITS, files_secret
 from ascend.errors import ClusterError
-from ascend.model import JobOutput, JobStatus
+from ascend.model import LABEL_PREFIX, JobOutput, JobStatus
 
 if TYPE_CHECKING:
     import threading
@@ -42,6 +43,7 @@ __all__ = ["BuildRun", "Order"]
 _logger = logging.getLogger("ascend")
 
 _NOT_FOUND, _CONFLICT = 404, 409
+_FAILED = f"{LABEL_PREFIX}/build-failed"
 _LOOK_SECONDS = 0.5
 # Who has created a Job resumes it at once, unless it was killed in between.
 _RESUME_SECONDS = 5.0
@@ -57,15 +59,25 @@ class Order(NamedTuple):
 
 
 class BuildRun:
-    """Waits for one build; *exists* tells whether its image is there by now, *report* takes the lines of its log."""
+    """Waits for one build.
+
+    *exists* tells whether its image is there by now, *report* takes what is said to who waits, *take* the build's log.
+    """
 
     def __init__(
-        self, connection: Connection, order: Order, *, exists: Callable[[], bool], report: Callable[[str], None]
+        self,
+        connection: Connection,
+        order: Order,
+        *,
+        exists: Callable[[], bool],
+        report: Callable[[str], None],
+        take: Callable[[str], None],
     ) -> None:
         self._connection = connection
         self._order = order
         self._exists = exists
         self._report = report
+        self._take = take
         self._mark = f"{WAITS}{secrets.token_hex(4)}"
         self._name: str = order.job["metadata"]["name"]
         self._path = connection.path("jobs", self._name, api=JOBS)
@@ -85,8 +97,13 @@ class BuildRun:
             following.start()
             status = self._wait(events, closing)
             ended = status is not None
+            if status is not None and status.phase == "failed":
+                self._note_failure()
             return status
         finally:
+            following.stop()
+            # Whoever reads its log stops, too.
+            following.tracker.give_up("Deleted")
             following.close()
             if not ended:
                 self._leave()
@@ -101,7 +118,7 @@ class BuildRun:
                 raise event
             if isinstance(event, JobOutput):
                 for line in event.lines:
-                    self._report(line)
+                    self._take(line)
             elif event.phase in {"succeeded", "failed"} and event.final:
                 return event
             elif event.phase == "pending":
@@ -120,7 +137,7 @@ class BuildRun:
             found = self._get()
             if found is None or "deletionTimestamp" in found["metadata"]:
                 sleep(_LOOK_SECONDS)
-            elif has_ended(found):
+            elif has_ended(found) or _FAILED in found["metadata"].get("annotations", {}):
                 # It may have ended since the registry was asked.
                 if self._exists():
                     return None
@@ -189,6 +206,11 @@ class BuildRun:
     def _replace(self, found: Mapping[str, Any]) -> None:
         self._report(f"an earlier build has ended without this image: building again ({self._name})")
         self._delete({"uid": found["metadata"]["uid"]})
+
+    def _note_failure(self) -> None:
+        """Say that it has failed, which the Job itself does only a few seconds later: nobody is to wait for it."""
+        with suppress(ClusterError):
+            self._connection.patch(self._path, {"metadata": {"annotations": {_FAILED: "true"}}}, MERGE_PATCH)
 
     def _leave(self) -> None:
         """Wait no more; a build that nobody waits for is stopped."""

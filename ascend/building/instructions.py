@@ -84,10 +84,11 @@ def dockerfile_of(environment: Environment, *, base: str, settings: InstallSetti
 def context_of(environment: Environment) -> bytes:
     """Return the files that the Dockerfile of *environment* is built from, as an uncompressed tar.
 
-    The same bytes for the same files. `ConfigError` if the user's have the name of one that ascend adds.
+    The same bytes for the same files, which all belong to root, as they do in an image. `ConfigError` if the user's have the name of one that ascend adds.
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        _add_folder(archive, ".")
         if environment.context is not None:
             _copy_files(environment.context, archive)
         if environment.lock:
@@ -123,7 +124,7 @@ def _install_commands(environment: Environment, settings: InstallSettings) -> It
         f'python -c "import sys; sys.exit(None if sys.version_info[:2] == ({wanted}) else '
         f"'the image has Python %d.%d, and the task needs {environment.python}' % sys.version_info[:2])\""
     )
-    pip = {"PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    pip = {"PIP_BREAK_SYSTEM_PACKAGES": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     ours = {**({} if settings.installer == "uv" else pip), **settings.variables()}
     # pip reads nothing without TLS that it was not told to; what comes is checked by the hashes of the lock.
     plain = [f"--trusted-host={host}" for host in dict.fromkeys(_PLAIN_INDEX.findall(environment.lock))]
@@ -143,6 +144,8 @@ def _copy_files(context: bytes, archive: tarfile.TarFile) -> None:
                 folders.add(name.rstrip("/"))
             if name == LOCK_FILE:
                 raise ConfigError(f"the build context has a file {LOCK_FILE}, which ascend writes itself; rename it")
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
             content = given.extractfile(entry) if entry.isreg() else None
             if content is not None and name == _IGNORE:
                 # A rule such as * would keep out what ascend has added.
@@ -157,9 +160,13 @@ def _add_folders(archive: tarfile.TarFile, name: str, known: set[str]) -> None:
     for folder in ("/".join(parts[: count + 1]) for count in range(len(parts))):
         if folder not in known:
             known.add(folder)
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(entry)
+            _add_folder(archive, folder)
+
+
+def _add_folder(archive: tarfile.TarFile, name: str) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+    archive.addfile(entry)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

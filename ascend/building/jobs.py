@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ascend._builtin.kubernetes.connection import Connection
-    from ascend.building.names import ImageName
+    from ascend.building.names import ImageName, Place
     from ascend.building.recipes import Recipe
     from ascend.interfaces import Storage
     from ascend.model import Environment, JobStatus, Profile
@@ -96,9 +96,10 @@ class JobBuilder:
                 "as in ASCEND_REGISTRY=registry.example/team/ascend"
             )
             raise ConfigError(msg)
-        place = parse_place(self._profile.registry)
+        options = build_options(self._profile)
+        place = replace(parse_place(self._profile.registry), others=options.plain_registries)
         environment = locked(environment, self._profile, report, source=self._recipe.builds_source)
-        base = self._base(environment)
+        base = self._base(environment, place)
         key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
@@ -109,14 +110,14 @@ class JobBuilder:
         try:
             if digest is None:
                 files = self._recipe.files(replace(environment, base_image=str(base)))
-                build = Build(environment, str(base), name, place, self._profile, build_options(self._profile))
+                build = Build(environment, str(base), name, place, self._profile, options)
                 digest = self._build(connection, build, files, registry, report)
             note_use(connection, name.at(digest), key)
         finally:
             connection.close()
         return Image(str(name.at(digest)))
 
-    def _base(self, environment: Environment) -> ImageName:
+    def _base(self, environment: Environment, place: Place) -> ImageName:
         """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
         for reference in from_images(environment.dockerfile or ""):
             check_registry(reference, self._profile.allowed_registries)
@@ -130,7 +131,6 @@ class JobBuilder:
             return base
         found = self._bases.get((reference, platform))
         if found is None:
-            place = parse_place(str(self._profile.registry))
             registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
             found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
         return found
@@ -158,7 +158,7 @@ class JobBuilder:
 
         report(f"building {build.destination} by {self.name} ({job_name(build.destination)})")
         order = Order(job, small, self._profile.user)
-        run = BuildRun(connection, order, exists=exists, report=take)
+        run = BuildRun(connection, order, exists=exists, report=report, take=take)
         status = run.run(self._closing, options_of(self._profile).unreachable_timeout)
         if status is None and self._closing.is_set():
             msg = f"nobody waits for the image of {_listed(build.environment)} any more: the executor has ended"

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from ascend.building.folders import cache_folder
-from ascend.building.uv_program import UnsolvableError, Uv, answer_settings
+from ascend.building.uv_program import UnsolvableError, Uv, answer_settings, uv_environ, with_indexes
 from ascend.errors import EnvironmentBuildError
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ FRESH_SECONDS = 24 * 3600.0
 PLATFORMS = {"linux/amd64": "x86_64-manylinux_2_28", "linux/arm64": "aarch64-manylinux_2_28"}
 """The platforms of pods, and uv's words for them."""
 
-_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_FIND_LINKS")
 _OPTION = re.compile(r"(?P<option>--(?:index-url|extra-index-url|find-links)) (?P<where>\S+)")
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^]]*\])?(?:==(?P<version>[^\s;\\]+)| @ (?P<url>\S+))")
 _REMEDIES = {
@@ -95,7 +94,7 @@ def resolve(
     if platform not in PLATFORMS:
         msg = f"no lock can be made for the platform {platform!r}: there are {', '.join(PLATFORMS)}"
         raise UnsolvableError(msg)
-    uv = Uv(_for_pods(os.environ, index_urls, certificates, report))
+    uv = Uv(_for_pods(with_indexes(os.environ, index_urls, certificates), report))
     options = [f"--python-version={python}", f"--python-platform={PLATFORMS[platform]}"]
     options += [] if source else ["--only-binary=:all:"]
     kept = _kept(wanted, options, uv)
@@ -140,20 +139,9 @@ def _travelling(text: str) -> str:
     return str(requirement)
 
 
-def _for_pods(
-    environ: os._Environ[str], index_urls: Sequence[str], certificates: str | None, report: Callable[[str], None]
-) -> dict[str, str]:
-    """Return *environ* with indexes that pods reach too."""
-    from ascend.building.uv_program import uv_environ  # noqa: PLC0415 - as below
-
+def _for_pods(environ: dict[str, str], report: Callable[[str], None]) -> dict[str, str]:
+    """Return *environ* without the folders that only this machine has."""
     made = uv_environ(environ)
-    if certificates:
-        made["SSL_CERT_FILE"] = certificates
-    if index_urls:
-        for name in (*_INDEXES, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "UV_NO_INDEX"):
-            made.pop(name, None)
-        first, *others = index_urls
-        return made | {"UV_DEFAULT_INDEX": first} | ({"UV_INDEX": " ".join(others)} if others else {})
     made.pop("PIP_FIND_LINKS", None)
     links = [each for each in made.pop("UV_FIND_LINKS", "").split(",") if each]
     here = [each for each in links if not each.startswith(("http://", "https://"))]

@@ -63,11 +63,15 @@ class ImageName:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where built images go: the *registry*, a *path* in it, perhaps empty, and whether it speaks *plain* HTTP."""
+    """Where built images go: the *registry*, a *path* in it, perhaps empty, and whether it speaks *plain* HTTP.
+
+    *others* are further registries that do.
+    """
 
     registry: str
     path: str
     plain: bool = False
+    others: tuple[str, ...] = ()
 
     def image(self, key: str) -> ImageName:
         """Return the name of the image of an environment."""
@@ -83,10 +87,10 @@ class Place:
         return f"{self.path}/{name}" if self.path else name
 
     def speaks_plainly(self, registry: str) -> bool:
-        """Tell whether *registry* is spoken to without TLS: this one as its setting says, and one on this machine."""
+        """Tell whether *registry* is spoken to without TLS: this one as its setting says, others as they were named."""
         if registry == self.registry:
             return self.plain
-        return registry.rpartition(":")[0] in {"localhost", "127.0.0.1"}
+        return registry in self.others or registry.rpartition(":")[0] in {"localhost", "127.0.0.1"}
 
 
 def parse_image(reference: str) -> ImageName:

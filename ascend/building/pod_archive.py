@@ -14,6 +14,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODULES = (
     "__init__",
     "_core/__init__",
+    "_core/guard",
     "_core/install_words",
     "_core/layer_archive",
     "_core/pod_install",

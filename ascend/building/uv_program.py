@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from ascend.errors import EnvironmentBuildError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["UnsolvableError", "Uv", "answer_settings", "uv_environ"]
+__all__ = ["UnsolvableError", "Uv", "answer_settings", "uv_environ", "with_indexes"]
 
 _PIP_MEANS = {
     "PIP_CERT": ("SSL_CERT_FILE",),
@@ -55,10 +55,10 @@ class UnsolvableError(EnvironmentBuildError):
 
 
 class Uv:
-    """The uv that was installed beside ascend, with the settings of *environ*."""
+    """The uv that was installed beside ascend, with the settings of *environ* as `uv_environ` makes them."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self.environ = uv_environ(environ)
+        self.environ: dict[str, str] = uv_environ(environ)
         self._program = _find()
 
     def run(self, *arguments: str, folder: Path, given: str = "") -> str:
@@ -85,6 +85,22 @@ class Uv:
             return sys.executable, f"{platform.python_version()} {sysconfig.get_platform()} {sys.base_prefix}"
         found = self.run("python", "find", python, folder=folder).strip()
         return found, f"{python} {sysconfig.get_platform()} {found}"
+
+
+def with_indexes(environ: Mapping[str, str], index_urls: Sequence[str], certificates: str | None) -> dict[str, str]:
+    """Return *environ* with *index_urls*, if there are any, in the place of its indexes, and with *certificates*."""
+    made = dict(environ)
+    if certificates is not None:
+        made["SSL_CERT_FILE"] = certificates
+    if not index_urls:
+        return made
+    for theirs, ours in _PIP_MEANS.items():
+        if theirs != "PIP_CERT":
+            for name in (theirs, *ours):
+                made.pop(name, None)
+    made.pop("UV_NO_INDEX", None)
+    first, *others = index_urls
+    return made | {"UV_DEFAULT_INDEX": first} | ({"UV_INDEX": " ".join(others)} if others else {})
 
 
 def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:

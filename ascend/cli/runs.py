@@ -150,7 +150,7 @@ def run_rows(views: Iterable[RunView], now: float) -> list[tuple[str, ...]]:
             view.project,
             view.client,
             "never" if view.renewed is None else f"{ago(now - view.renewed)} ago",
-            "alive" if view.is_alive(now) else "expired",
+            "alive" if view.is_alive(now) else "gone" if view.is_abandoned(now) else "late",
             _counts(view.jobs),
         )
         for view in views

@@ -133,11 +133,11 @@ class DockerfileBuilder:
     def test_what_needs_a_password_is_in_no_layer(
         self, make_executor, make_builder, index, build_namespace, kubernetes
     ):
-        index.password = "open sesame"
-        netrc_secret(kubernetes, "packages", index, "open sesame")
+        index.password = "sesame"
+        netrc_secret(kubernetes, "packages", index, "sesame")
         kubernetes.admin.create("secrets", _copy(kubernetes, "packages"), build_namespace)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("UV_DEFAULT_INDEX", index.url.replace("//", "//ada:open%20sesame@"))
+            patch.setenv("UV_DEFAULT_INDEX", index.url.replace("//", "//ada:sesame@"))
             executor = make_executor(requirements=["tiny-base"], index_secret="packages", image_builder=self.name)
             assert executor.submit(look_into_the_image).result(timeout=120) == (42, "1.0", [])
 

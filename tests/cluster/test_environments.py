@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import shutil
 import zlib
 from importlib.metadata import version
 from pathlib import Path
@@ -174,3 +175,34 @@ def test_what_has_no_solution_never_reaches_the_cluster(make, kubernetes):
 
 def test_many_tasks_that_start_together_have_the_same_versions(make):
     assert {version for _, version, *_ in make().map(by_value(lambda _: look()), range(4))} == {"1.0"}
+
+
+@pytest.fixture
+def claim(own_cluster, kubernetes):
+    """A claim for a folder of the node that every pod may write to."""
+    folder = Path("/var/tmp", kubernetes.name)
+    folder.mkdir()
+    folder.chmod(0o777)
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "",
+        "hostPath": {"path": str(folder)},
+        "claimRef": {"namespace": kubernetes.name, "name": "packages"},
+    }
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": kubernetes.name}, "spec": spec}
+    wanted = {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}
+    asked = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "packages"}, "spec": wanted}
+    kubernetes.admin.request("POST", "api/v1/persistentvolumes", volume)
+    kubernetes.admin.request("POST", f"api/v1/namespaces/{kubernetes.name}/persistentvolumeclaims", asked)
+    yield "packages"
+    kubernetes.admin.request("DELETE", f"api/v1/persistentvolumes/{kubernetes.name}")
+    shutil.rmtree(folder)
+
+
+def test_pods_with_a_package_cache_download_once(make, index, claim):
+    executor = make(package_cache=claim)
+    assert executor.submit(look).result()[0] == 42
+    before = len([path for path in index.asked if path.startswith("/files/")])
+    assert executor.submit(look).result()[0] == 42
+    assert len([path for path in index.asked if path.startswith("/files/")]) == before

@@ -89,7 +89,7 @@ def test_every_folder_of_the_context_can_be_entered_by_everybody():
     context = context_of(environment(context=data.getvalue()))
     with tarfile.open(fileobj=io.BytesIO(context), mode="r:") as archive:
         folders = [(entry.name, entry.mode) for entry in archive if entry.isdir()]
-    assert folders == [("secret", 0o700), ("a", 0o755), ("a/b", 0o755)]
+    assert folders == [(".", 0o755), ("secret", 0o700), ("a", 0o755), ("a/b", 0o755)]
 
 
 def test_rules_for_ignored_files_do_not_hide_the_lock():

@@ -20,26 +20,24 @@ LIBRARY = str(Path(os.__file__).parent)
 REPORT = """
 import json
 from_source = {
-    name: module.__cached__
+    name: type(module.__spec__.loader).__module__
     for name, module in list(sys.modules.items())
-    if module.__spec__ and type(module.__spec__.loader).__name__ == "SourceFileLoader"
+    if module.__spec__ and "SourceFileLoader" in [cls.__name__ for cls in type(module.__spec__.loader).__mro__]
 }
-print(json.dumps([sys.pycache_prefix, from_source]))
+print(json.dumps(from_source))
 """
 
 
-def start(archive, folder, **variables):
-    """Do what a pod does before it has a call; return what was imported from source, and with which bytecode."""
+def start(archive, folder):
+    """Do what a pod does before it has a call; return what was imported from source, and whose loader did it."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); from ascend._core.bytecode import install; install(sys.argv[1])\n"
         "import ascend.runner, _pickle\n" + REPORT
     )
-    environ = {"PYTHONPYCACHEPREFIX": str(folder / "none"), "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    environ = {"PYTHONPYCACHEPREFIX": str(folder / "none"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-S", "-c", program, str(archive)]
     result = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-    prefix, cached = json.loads(result.stdout)
-    assert prefix == str(folder / "none")
-    return cached
+    return json.loads(result.stdout)
 
 
 @pytest.fixture
@@ -50,18 +48,29 @@ def archive(tmp_path):
 
 
 def test_the_modules_are_imported_with_the_bytecode_that_came(archive, tmp_path):
-    folder = tmp_path / "bytecode"
-    cached = start(archive, tmp_path, ASCEND_BYTECODE_DIR=str(folder))
-    expected = f"{folder}{LIBRARY}/functools.{sys.implementation.cache_tag}.pyc"
-    assert cached["functools"] == expected
-    assert Path(expected).exists()
+    loaders = start(archive, tmp_path)
+    assert {loaders[name] for name in MODULES} == {"ascend._core.bytecode"}
+
+
+def test_they_are_as_if_python_had_imported_them(archive, tmp_path):
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from ascend._core.bytecode import install; install(sys.argv[1])\n"
+        "import collections.abc, functools, importlib, inspect, pickle\n"
+        "assert 'class partialmethod' in inspect.getsource(functools)\n"
+        "assert collections.__path__ == [collections.__file__.rpartition('/')[0]]\n"
+        "assert importlib.reload(functools) is functools\n"
+        "assert pickle.loads(pickle.dumps(collections.OrderedDict(a=1))) == {'a': 1}\n"
+        "assert len([each for each in sys.meta_path if each.__module__.startswith('ascend')]) == 0\n"
+    )
+    environ = {"PYTHONPYCACHEPREFIX": str(tmp_path / "none"), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-S", "-c", program, str(archive)], env=environ, check=True)
 
 
 def test_every_module_that_the_runner_starts_with_comes_with_its_bytecode(archive, tmp_path):
     # What the interpreter itself imports was there before; json is this test's own.
     itself = start_bare(tmp_path)
-    cached = start(archive, tmp_path, ASCEND_BYTECODE_DIR=str(tmp_path / "bytecode"))
-    ours = {name for name in cached if not name.startswith(("json", "re.", "enum"))} - {"re"}
+    loaders = start(archive, tmp_path)
+    ours = {name for name in loaders if not name.startswith(("json", "re.", "enum"))} - {"re"}
     assert ours - itself <= set(MODULES)
 
 
@@ -69,7 +78,7 @@ def start_bare(folder):
     program = "import sys\n" + REPORT
     environ = {"PYTHONPYCACHEPREFIX": str(folder / "none"), "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run([sys.executable, "-S", "-c", program], env=environ, capture_output=True, check=True)
-    return set(json.loads(result.stdout)[1])
+    return set(json.loads(result.stdout))
 
 
 def test_bytecode_of_another_source_is_left_aside(archive, tmp_path):
@@ -77,16 +86,23 @@ def test_bytecode_of_another_source_is_left_aside(archive, tmp_path):
         members = {name: whole.read(name) for name in whole.namelist()}
     bytecode = marshal.loads(members[RESOURCE])
     poison = marshal.dumps(compile("raise SystemExit('the wrong bytecode')", "functools.py", "exec"))
-    # The first 16 bytes hold the hash of the source.
-    content = bytecode["functools"]
-    bytecode["functools"] = content[:8] + b"\0" * 8 + poison
+    place, digest, _ = bytecode["functools"]
+    bytecode["functools"] = (place, bytes(len(digest)), poison)
     members[RESOURCE] = marshal.dumps(bytecode)
     with zipfile.ZipFile(archive, "w") as whole:
         for name, data in members.items():
             whole.writestr(name, data)
-    assert "functools" in start(archive, tmp_path, ASCEND_BYTECODE_DIR=str(tmp_path / "bytecode"))
+    assert "functools" in start(archive, tmp_path)
 
 
-def test_where_nobody_asks_for_it_nothing_is_written(archive, tmp_path):
-    start(archive, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["runner.zip"]
+def test_an_interpreter_with_bytecode_of_its_own_takes_that(archive, tmp_path):
+    prefix = tmp_path / "own"
+    environ = {"PYTHONPYCACHEPREFIX": str(prefix)}
+    subprocess.run([sys.executable, "-S", "-c", "import functools"], env=environ, check=True)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from ascend._core.bytecode import install; install(sys.argv[1])\n"
+        "print('functools' in sys.modules)"
+    )
+    command = [sys.executable, "-S", "-c", program, str(archive)]
+    result = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"

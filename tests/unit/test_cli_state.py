@@ -146,6 +146,11 @@ def test_a_client_lives_as_long_as_its_lease_and_is_given_up_a_minute_later(afte
     assert (view.is_alive(QUEUED + after), view.is_abandoned(QUEUED + after)) == (alive, abandoned)
 
 
+@pytest.mark.parametrize(("after", "client"), [(0, "alive"), (301, "late"), (361, "gone")])
+def test_the_table_of_runs_says_which_of_them_gc_removes(after, client):
+    assert run_rows([view_run(lease_of())], QUEUED + after)[0][5] == client
+
+
 def test_a_lease_that_was_never_renewed_counts_from_its_making():
     view = view_run(lease_of(renewed=None))
     assert not view.is_alive(QUEUED)

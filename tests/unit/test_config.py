@@ -199,14 +199,14 @@ def test_a_table_that_is_none_is_an_error(project):
     [
         ("cpu", "0"), ("cpu", "2 CPUs"), ("cpu", True), ("memory", "4"), ("memory", "4gi"), ("memory", 4),
         ("gpus", -1), ("gpus", 1.5), ("timeout", 0), ("timeout", -1), ("timeout", float("nan")), ("timeout", True),
-        ("queue_timeout", "60"), ("retries", -1), ("stream_logs", 1), ("requirements", "numpy"),
+        ("queue_timeout", "60"), ("retries", -1), ("stream_logs", 1), ("requirements", 3),
         ("requirements", ["no such=thing"]), ("env", {"A": 1}), ("env", {"A-B": "1"}), ("env", ["A"]),
         ("secrets", {"T": "hunter2"}), ("labels", "team"), ("job_patch", ["spec"]),
         ("service_account", "My Account"), ("priority", "a" * 254), ("priority", "a..b"),
         ("queue", "a" * 64), ("queue", ""),
         ("volumes", ["/data"]), ("volumes", {"/data": "datasets"}), ("base_image", ""),
         ("base_image", "python:{version}-slim"), ("base_image", "python:{python-slim"),
-        ("project", "My Project"), ("node_type", 3),
+        ("project", "My Project"), ("platform", "windows/amd64"), ("node_type", 3),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_refused(name, value):
@@ -219,7 +219,9 @@ def test_a_value_that_does_not_fit_is_refused(name, value):
     ("name", "value", "checked"),
     [
         ("cpu", 2, "2"), ("cpu", 0.5, "0.5"), ("cpu", "500m", "500m"), ("memory", "512Mi", "512Mi"),
-        ("timeout", 60, 60.0), ("requirements", ["numpy>=2 ", "x @ https://host/x.whl"], ("numpy>=2", "x @ https://host/x.whl")),
+        ("timeout", 60, 60.0), ("requirements", "numpy", ("numpy",)), ("requirements", "auto", ("auto",)),
+        ("requirements", ["uv.lock[gpu]"], ("uv.lock[gpu]",)), ("platform", "linux/arm64", "linux/arm64"),
+        ("requirements", ["numpy>=2 ", "x @ https://host/x.whl"], ("numpy>=2", "x @ https://host/x.whl")),
         ("requirements", (), ()), ("env", {"A": "1"}, {"A": "1"}), ("gpus", 0, 0), ("project", "a-1", "a-1"),
         ("base_image", "host:5000/a/python:{python}-slim@x", "host:5000/a/python:{python}-slim@x"),
         ("secrets", {"T": Secret("a", "b")}, {"T": Secret("a", "b")}),
@@ -230,6 +232,30 @@ def test_a_value_that_does_not_fit_is_refused(name, value):
 )  # fmt: skip
 def test_a_value_that_fits_comes_in_its_own_form(name, value, checked):
     assert getattr(check_needs({name: value}), name) == checked
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("index_urls", "https://a.example"),
+        ("index_urls", ["file:///wheels"]),
+        ("index_urls", ["https://ada:hunter2@a.example"]),
+        ("index_secret", "No Name"),
+        ("package_cache", "A"),
+        ("certificates", ""),
+    ],
+)
+def test_a_place_of_packages_that_does_not_fit_is_refused(name, value):
+    with pytest.raises(ConfigError, match=f"^the argument {name} must ") as caught:
+        load_profile(arguments={name: value})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_places_of_packages_are_settings():
+    places = {"index_urls": ["https://a.example/simple"], "index_secret": "index", "package_cache": "packages"}
+    profile = load_profile(arguments={**places, "certificates": "/a.pem"})
+    assert profile.index_urls == ("https://a.example/simple",)
+    assert (profile.index_secret, profile.package_cache, profile.certificates) == ("index", "packages", "/a.pem")
 
 
 @pytest.mark.parametrize("path", ["data", "", "/", "//data", "/data/", "/a/../b", "/a/./b", "/a:b", 3])

@@ -285,12 +285,31 @@ def test_attempts_that_overlap_have_each_their_own_output():
 
 
 def test_a_job_that_is_deleted_is_an_end_also_before_it_is_gone():
-    for world in (
-        World().job(deletionTimestamp="2026-11-24T09:51:00Z"),
-        World().pod(state=running()).job(kind="DELETED"),
-    ):
-        assert (world.last.phase, world.last.reason, world.last.final) == ("failed", "Deleted", True)
-        assert all(log.closed for log in world.logs)
+    world = World().job(deletionTimestamp="2026-11-24T09:51:00Z")
+    assert (world.last.phase, world.last.reason, world.last.final) == ("failed", "Deleted", True)
+
+
+def test_a_job_that_is_deleted_while_a_pod_runs_is_an_end_if_the_pod_says_nothing():
+    world = World().pod(state=running()).job(kind="DELETED").look(0.5)
+    assert world.statuses[-1].phase == "running"
+
+    world.look(1)
+
+    assert (world.last.phase, world.last.reason, world.last.final) == ("failed", "Deleted", True)
+    assert all(log.closed for log in world.logs)
+
+
+def test_who_deletes_a_job_that_has_just_ended_takes_no_end_from_who_follows_it():
+    told = World().pod(state=running()).job(kind="DELETED").look(0.5).pod(state=terminated(0))
+    telling = World(threads="later").pod(state=running()).pod(state=terminated(0)).job(kind="DELETED").look(5)
+    telling.run_later()
+    for world in (told, telling):
+        assert (world.last.phase, world.last.reason, world.last.final) == ("succeeded", "", True)
+
+
+def test_what_ends_because_its_job_was_deleted_was_deleted():
+    world = World(retries=3).pod(state=running()).job(kind="DELETED").pod(state=terminated(143))
+    assert (world.last.phase, world.last.reason, world.last.final) == ("failed", "Deleted", True)
 
 
 @pytest.mark.parametrize(

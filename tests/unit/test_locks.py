@@ -144,5 +144,7 @@ def test_an_environment_gets_its_lock_unless_it_has_one(index):
     bare = Environment(("tiny-base",), PYTHON, "image")
     assert pins(locked(bare, profile, print).lock) == {"tiny-base": "1.0"}
     given = Environment(("tiny-base",), PYTHON, "image", lock="tiny-base==0.5 --hash=sha256:00\n")
-    assert locked(given, profile, print) is given
+    whole = locked(given, profile, print)
+    assert whole.lock == f"--index-url {index.url}\n\n{given.lock}"
+    assert locked(whole, profile, print) is whole
     assert locked(Environment((), PYTHON, "image"), profile, print).lock == ""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ascend._core import wire
-from ascend._core.manifest import BOOT, Delivery, default_image, image_of, job_manifest
+from ascend._core.manifest import BOOT, Delivery, Installation, default_image, image_of, job_manifest
 from ascend._core.run import Run
 from ascend.model import LABEL_PREFIX, Needs, NodeType, PlacedFile, Secret, Task, Volume
 
@@ -73,8 +73,8 @@ LARGE = Delivery(
 
 PLACED = Delivery(
     PlacedFile("/ascend/placed/runner/runner.zip", {"secret": {"secretName": "ascend-runner-1f", "optional": False}}),
-    {"ASCEND_CALL_DIGEST": "d3", "ASCEND_CALL": "ZWlu", "ASCEND_SOURCE_URL": "file:///ascend/placed/source/source.zip"},
-    (PlacedFile("/ascend/placed/source/source.zip", {"secret": {"secretName": "ascend-source-2e"}}),),
+    {"ASCEND_CALL_DIGEST": "d3", "ASCEND_CALL": "ZWlu", "ASCEND_SOURCE_URL": "file:///ascend/placed/source/source"},
+    (PlacedFile("/ascend/placed/source/source", {"secret": {"secretName": "ascend-source-2e"}}),),
 )
 
 JOBS = {
@@ -150,7 +150,7 @@ def test_a_placed_file_is_mounted_where_it_is_looked_for_and_cannot_be_written_t
 
 
 def test_a_file_that_lies_there_needs_no_volume():
-    delivery = Delivery(RUNNER, {}, (PlacedFile("/there/source.zip"),))
+    delivery = Delivery(RUNNER, {}, (PlacedFile("/there/source"),))
     pod = job_manifest(MINIMAL, image=IMAGE, delivery=delivery)["spec"]["template"]["spec"]
     assert [each["name"] for each in pod["volumes"]] == ["work", "tmp"]
 
@@ -360,6 +360,32 @@ def test_a_node_type_selects_nodes_and_is_tolerated():
     assert pod["nodeSelector"] == GPU_NODE.labels
     assert pod["tolerations"] == [*GPU_NODE.tolerations, GPU_TOLERATION]
     assert not {"nodeSelector", "tolerations"} & JOBS["minimal"]["spec"]["template"]["spec"].keys()
+
+
+@pytest.mark.parametrize(("platform", "arch"), [("linux/arm64", "arm64"), ("linux/amd64", "amd64")])
+def test_a_platform_selects_nodes_of_its_architecture(platform, arch):
+    task = replace(MINIMAL, needs=Needs(platform=platform))
+    pod = job_manifest(task, image=IMAGE, delivery=INLINE)["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubernetes.io/arch": arch}
+
+
+def test_what_a_pod_installs_comes_with_its_credentials_by_reference_and_with_time_for_it():
+    installation = Installation(
+        {"ASCEND_LOCK_URL": "file:///lock"},
+        {"ASCEND_NETRC": Secret("index", "netrc")},
+        (PlacedFile("/ascend/files/1/lock", {"secret": {"secretName": "lock"}}),),
+        {"/ascend/packages": Volume(claim="packages")},
+    )
+    task = replace(MINIMAL, needs=Needs(timeout=60.0))
+    job = job_manifest(task, image=IMAGE, delivery=INLINE._replace(installation=installation))
+    pod = job["spec"]["template"]["spec"]
+    assert pod["activeDeadlineSeconds"] == 60 + 1800
+    assert variables(job)["ASCEND_LOCK_URL"]["value"] == "file:///lock"
+    assert variables(job)["ASCEND_NETRC"]["valueFrom"] == {"secretKeyRef": {"name": "index", "key": "netrc"}}
+    mounts = {each["mountPath"]: each["name"] for each in pod["containers"][0]["volumeMounts"]}
+    sources = {each["name"]: each for each in pod["volumes"]}
+    assert sources[mounts["/ascend/files/1"]]["secret"] == {"secretName": "lock"}
+    assert sources[mounts["/ascend/packages"]]["persistentVolumeClaim"] == {"claimName": "packages"}
 
 
 @pytest.mark.parametrize(

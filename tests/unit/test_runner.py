@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import marshal
 import os
 import pickle
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -298,6 +300,24 @@ def test_what_the_image_has_is_enough(pod):
     requirements = "pytest>=8\nPyTest\nnot-there ; python_version < '3'"
     ended = pod.end(pod.start(bundle(abs, -1), flags=("-s",), ASCEND_REQUIREMENTS=requirements))
     assert ended.value == 1
+
+
+def test_who_has_neither_uv_nor_pip_is_told_what_to_do(pod, tmp_path):
+    lock = pod.store("lock", [b"six==1.17.0 --hash=sha256:00\n"])
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    variables = {"ASCEND_LOCK_URL": lock.as_uri(), "ASCEND_LOCK_DIGEST": digest, "PATH": str(tmp_path)}
+    kind, code, message = pod.run(bundle(abs, -1), ASCEND_SOURCE_DIR=str(tmp_path / "source"), **variables).failure
+    assert (kind, code) == ("install", wire.EXIT_ENVIRONMENT)
+    assert "set storage, as in ASCEND_STORAGE=s3://bucket/prefix, or take a base_image that has uv" in message
+
+
+def test_another_lock_than_the_announced_one_is_not_installed(pod, tmp_path):
+    lock = pod.store("lock", [b"six==1.17.0 --hash=sha256:00\n"])
+    variables = {"ASCEND_LOCK_URL": lock.as_uri(), "ASCEND_LOCK_DIGEST": "0" * 64}
+    ended = pod.run(bundle(abs, -1), ASCEND_SOURCE_DIR=str(tmp_path / "source"), **variables)
+    kind, code, message = ended.failure
+    assert (kind, code) == ("install", wire.EXIT_ENVIRONMENT)
+    assert "lock is not the one that was announced" in message
 
 
 def test_the_trap_of_these_tests_works(pod):
@@ -749,12 +769,8 @@ def read():
 
 
 def source_archive():
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("shipped/__init__.py", "")
-        archive.writestr("shipped/reader.py", MODULE)
-        archive.writestr("shipped/data.txt", "beside it")
-    return target.getvalue()
+    files = {"shipped/__init__.py": "", "shipped/reader.py": MODULE, "shipped/data.txt": "beside it"}
+    return zlib.compress(marshal.dumps({name: text.encode() for name, text in files.items()}, 2))
 
 
 class ByReference:
@@ -784,10 +800,10 @@ def _import(name):
 @pytest.fixture
 def source(pod):
     content = source_archive()
-    (pod.folder / "source.zip").write_bytes(content)
+    (pod.folder / "source").write_bytes(content)
     (pod.folder / "unpacked").mkdir()
     return {
-        "ASCEND_SOURCE_URL": (pod.folder / "source.zip").as_uri(),
+        "ASCEND_SOURCE_URL": (pod.folder / "source").as_uri(),
         "ASCEND_SOURCE_DIGEST": hashlib.sha256(content).hexdigest(),
         "ASCEND_SOURCE_DIR": str(pod.folder / "unpacked"),
     }
@@ -796,12 +812,12 @@ def source(pod):
 def test_source_is_unpacked_once_and_imported_by_reference(pod, source):
     call = bundle(ByReference("shipped.reader", "read"))
     assert pod.run(call, **source).value == "beside it"
-    (pod.folder / "source.zip").unlink()
+    (pod.folder / "source").unlink()
     assert pod.run(call, **source).value == "beside it"
 
 
 def test_source_may_be_unpacked_by_two_processes_at_once(archive, pod, source, web):
-    web.content["/source.zip"] = (pod.folder / "source.zip").read_bytes()
+    web.content["/source"] = (pod.folder / "source").read_bytes()
     # Neither gets it before both have asked for it.
     web.together = threading.Barrier(2)
     pods = []
@@ -809,7 +825,7 @@ def test_source_may_be_unpacked_by_two_processes_at_once(archive, pod, source, w
         (pod.folder / str(number)).mkdir()
         pods.append(Pod(archive, pod.folder / str(number)))
     call = bundle(ByReference("shipped.reader", "read"))
-    started = [pod.start(call, **source | {"ASCEND_SOURCE_URL": f"{web.url}/source.zip"}) for pod in pods]
+    started = [pod.start(call, **source | {"ASCEND_SOURCE_URL": f"{web.url}/source"}) for pod in pods]
     assert [pod.end(each).value for pod, each in zip(pods, started, strict=True)] == ["beside it"] * 2
     assert [each.name for each in (pod.folder / "unpacked").iterdir()] == [source["ASCEND_SOURCE_DIGEST"]]
 

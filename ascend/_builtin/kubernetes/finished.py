@@ -20,7 +20,6 @@ _FOLDERS = {
     "MPLCONFIGDIR": "/tmp/.matplotlib",  # noqa: S108
     "ASCEND_RECEIPT": "/dev/termination-log",
     "ASCEND_SOURCE_DIR": "/tmp/.ascend",  # noqa: S108
-    "ASCEND_BYTECODE_DIR": "/tmp/.ascend-bytecode",  # noqa: S108
 }
 # Libraries start a thread for every core of the node unless told otherwise.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ascend._builtin.kubernetes.failures import ApiError, refused
@@ -48,10 +49,11 @@ class KubernetesRun:
         """Begin to watch; what may not be read is refused here."""
         try:
             self._following.start()
-        except ClusterUnreachableError:
-            raise
         except ClusterError:
-            self.lease.delete()
+            # Where the server has gone since, `ascend runs gc` finds the Lease.
+            self.connection.patience = min(self.connection.patience, _LAST_PATIENCE)
+            with suppress(ClusterUnreachableError):
+                self.lease.delete()
             raise
         self._following.run("lease", self._renew)
 

@@ -10,58 +10,30 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from ascend._builtin.kubernetes.conditions import has_ended, is_late, last_words
+from ascend._builtin.kubernetes.conditions import has_ended, last_words
 from ascend._builtin.kubernetes.diagnosis import Diagnosis, diagnose
-from ascend._builtin.kubernetes.pods import Pod, end_of, read_pod
+from ascend._builtin.kubernetes.pods import end_of, read_pod
+from ascend._builtin.kubernetes.tracked import TrackedJob
 from ascend.model import JobOutput, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ascend._builtin.kubernetes.logs import PodLog
+    from ascend._builtin.kubernetes.pods import Pod
 
 __all__ = ["Tracker"]
 
-_MOST_DISRUPTIONS = 20
 # A Job that has ended says so two seconds after its pods, whose word is the better one.
 _GRACE_SECONDS = 15.0
 _OVERDUE_SECONDS = 5.0
+# Pods and Jobs are watched apart: the end of a pod may be told after the deletion of its Job, by whoever had seen it.
+_LAST_WORD_SECONDS = 1.0
 _NO_POD_SECONDS = 1.5
 _ENDED_HERE = {"DeadlineExceeded", "Disrupted"}
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """What is known of a Job that was created and has no final status yet."""
-
-    name: str
-    retries: int
-    final_codes: frozenset[int]
-    queue_timeout: float
-    created: float
-    # Since when it waits for an attempt to begin; `None` while one runs.
-    waiting_since: float | None
-    # What the server calls it, once it has answered.
-    uid: str = ""
-    item: Mapping[str, Any] | None = None
-    # Attempts by the uid of their pods, in order, and the newest of them.
-    attempts: list[str] = field(default_factory=list)
-    pod: Pod | None = None
-    began: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
-    # Those whose ends are just being told: their logs may be long.
-    ending: int = 0
-    disruptions: int = 0
-    logs: dict[str, PodLog] = field(default_factory=dict)
-    diagnosis: Diagnosis | None = None
-    since: float = 0.0
-    # When the Job said that it has ended, though none of its pods did.
-    over_at: float | None = None
-    asked: bool = False
 
 
 class Tracker:
@@ -86,7 +58,7 @@ class Tracker:
         self._in_thread = in_thread
         self._stop = stop
         self._clock = clock
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, TrackedJob] = {}
         self._guard = threading.RLock()
 
     def expect(self, manifest: Mapping[str, Any]) -> None:
@@ -97,7 +69,7 @@ class Tracker:
         timeout = float(meta.get("annotations", {}).get("ascend.dev/queue-timeout", "inf"))
         with self._guard:
             now = self._clock()
-            self._jobs[meta["name"]] = _Job(
+            self._jobs[meta["name"]] = TrackedJob(
                 meta["name"], spec.get("backoffLimitPerIndex", 0), frozenset(codes), timeout, now, now
             )
 
@@ -153,9 +125,12 @@ class Tracker:
             job.item = {"spec": {"suspend": suspended}, "status": item.get("status") or {}}
             if has_ended(item) and job.over_at is None:
                 job.over_at = self._clock()
-            gone = kind == "DELETED" or "deletionTimestamp" in item["metadata"]
-        if gone:
-            self._finish(job.name, self._status(job, "failed", reason="Deleted"))
+            if kind != "DELETED" and "deletionTimestamp" not in item["metadata"]:
+                return
+            if job.deleted_at is None:
+                job.deleted_at = self._clock()
+            if not job.runs:
+                self._finish(job.name, self._status(job, "failed", reason="Deleted"))
 
     # What the clock tells.
 
@@ -181,12 +156,14 @@ class Tracker:
             for job in list(self._jobs.values()):
                 if job.ending:
                     continue
-                if job.over_at is not None and self._clock() - job.over_at > _GRACE_SECONDS:
+                if job.deleted_at is not None and self._clock() - job.deleted_at > _LAST_WORD_SECONDS:
+                    self._finish(job.name, self._status(job, "failed", reason="Deleted"))
+                elif job.over_at is not None and self._clock() - job.over_at > _GRACE_SECONDS:
                     self._finish(job.name, self._status(job, "failed", **last_words(job.item)))
                 elif job.waiting_since is not None:
                     self._look_at(job, self._clock() - job.waiting_since, refusals.get(job.name))
 
-    def _look_at(self, job: _Job, waited: float, refusal: Diagnosis | None) -> None:
+    def _look_at(self, job: TrackedJob, waited: float, refusal: Diagnosis | None) -> None:
         now, before = self._clock(), job.diagnosis
         diagnosis = diagnose(job.pod, job.item, refusal or (before if job.pod is None else None), before)
         if diagnosis is not None and (before is None or not diagnosis.continues(before)):
@@ -199,14 +176,14 @@ class Tracker:
         elif waited >= job.queue_timeout:
             self._give_up_on(job, diagnosis or Diagnosis("QueueTimeout", "the cluster says nothing about why"))
 
-    def _give_up_on(self, job: _Job, diagnosis: Diagnosis) -> None:
+    def _give_up_on(self, job: TrackedJob, diagnosis: Diagnosis) -> None:
         # In this order: the watch must not tell of the deletion first.
         self._finish(job.name, self._status(job, "failed", reason=diagnosis.reason, message=diagnosis.message))
         self._stop(job.name)
 
     # From attempt to attempt.
 
-    def _began(self, job: _Job, pod: Pod) -> None:
+    def _began(self, job: TrackedJob, pod: Pod) -> None:
         job.began.add(pod.uid)
         job.waiting_since, job.diagnosis = None, None
         self._emit(self._status(job, "running", attempt=job.attempts.index(pod.uid) + 1))
@@ -225,7 +202,7 @@ class Tracker:
             # Python 3.12.0 and 3.12.1 refuse new threads as soon as the main thread has ended.
             call(*args)
 
-    def _end(self, job: _Job, pod: Pod) -> None:
+    def _end(self, job: TrackedJob, pod: Pod) -> None:
         """Read the log of a pod that has ended, then tell how; in a thread of its own."""
         try:
             log = job.logs.get(pod.uid)
@@ -238,11 +215,11 @@ class Tracker:
                 job.ending -= 1
                 job.logs.pop(pod.uid, None)
 
-    def _tell_end(self, job: _Job, pod: Pod) -> None:
+    def _tell_end(self, job: TrackedJob, pod: Pod) -> None:
         end = end_of(pod)
         with self._guard:
             job.disruptions += bool(pod.disrupted)
-            final, reason = self._verdict(job, pod, end.exit_code, end.reason)
+            final, reason = job.verdict(pod, end)
             status = self._status(
                 job,
                 "succeeded" if end.exit_code == 0 else "failed",
@@ -264,19 +241,7 @@ class Tracker:
             # For the Job it is a failure like any other, and it would try again.
             self._stop(job.name)
 
-    def _verdict(self, job: _Job, pod: Pod, exit_code: int | None, reason: str) -> tuple[bool, str]:
-        """Return whether no attempt follows, and the reason of the end."""
-        if reason == "PodDeleted" and is_late(job.item):
-            # The Job's own deadline has its pods deleted.
-            reason = "DeadlineExceeded"
-        if exit_code == 0 or reason == "DeadlineExceeded" or exit_code in job.final_codes:
-            return True, reason
-        if pod.disrupted:
-            # The Job's policy ignores those, however often they come.
-            return job.disruptions > _MOST_DISRUPTIONS, "Disrupted"
-        return pod.failures >= job.retries, reason
-
-    def _status(self, job: _Job, phase: Any, **details: Any) -> JobStatus:
+    def _status(self, job: TrackedJob, phase: Any, **details: Any) -> JobStatus:
         return JobStatus(job.name, phase, **{"attempt": max(1, len(job.attempts)), "at": time(), **details})
 
     def _tell(self, event: JobStatus | JobOutput) -> None:

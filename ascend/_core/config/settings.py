@@ -169,7 +169,7 @@ PLACES: Mapping[str, Setting] = {
         checks.check_urls,
         checks.parse_list,
         '["https://packages.example/simple"]',
-        "package indexes of pods and builds, the first in the place of PyPI; without credentials",
+        "package indexes, here, in pods and in builds, the first in the place of PyPI; without credentials",
         "those of uv here",
     ),
     "index_secret": Setting(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ascend._core.runner_archive import runner_archive
 from ascend._core.source.local_modules import is_installed_path
+from ascend._core.transport import lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,8 +85,7 @@ def prove(
 def _lay_out(folder: Path, parts: Sequence[bytes | memoryview], source: Source, absent: list[str]) -> None:
     (folder / "runner.zip").write_bytes(runner_archive())
     if source.files:
-        with zipfile.ZipFile(io.BytesIO(source.archive())) as archive:
-            archive.extractall(folder / "source")
+        lay_out(source.archive(), str(folder / "source"))
     for number, part in enumerate(parts):
         (folder / f"part{number}").write_bytes(part)
     installed = [path for path in dict.fromkeys(sys.path) if path and is_installed_path(os.path.join(path, ""))]  # noqa: PTH118 - a folder, with its separator
