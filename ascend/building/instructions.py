@@ -84,7 +84,8 @@ def dockerfile_of(environment: Environment, *, base: str, settings: InstallSetti
 def context_of(environment: Environment) -> bytes:
     """Return the files that the Dockerfile of *environment* is built from, as an uncompressed tar.
 
-    The same bytes for the same files, which all belong to root, as they do in an image. `ConfigError` if the user's have the name of one that ascend adds.
+    The same bytes for the same files, which all belong to root, as they do in an image. `ConfigError` if the user's
+    have the name of one that ascend adds.
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:

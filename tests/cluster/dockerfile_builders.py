@@ -16,6 +16,7 @@ from ascend._core.plugins.asking import Plugins
 from ascend.building.locks import pins, resolve
 from ascend.errors import BuildOutOfMemoryError, BuildStartError, ImageBuildError
 from ascend.model import Environment
+from ascend.testing import ImageBuilderContract
 from tests.cluster.test_environments import FILES, SCIENCE, by_value, fit, netrc_secret
 from tests.package_index import wheel
 from tests.testcluster.namespaces import temporary_build_namespace
@@ -66,8 +67,8 @@ def packed(files, mode="w"):
     return data.getvalue()
 
 
-class DockerfileBuilder:
-    """Override ``name``, ``level``, which the namespace of its builds must allow, and ``table``."""
+class Setting:
+    """Where a user of a builder stands; a class for it says *name*, the *level* of its namespace, and ``table``."""
 
     name: str
     level: str
@@ -115,6 +116,31 @@ class DockerfileBuilder:
             return Environment(requirements, PYTHON, **{"base_image": base, **more})
 
         return make
+
+    def is_cached(self, line, step):
+        """Tell whether *line* says that *step* was taken from the cache."""
+        raise NotImplementedError
+
+
+class KeepsTheContract(Setting, ImageBuilderContract):
+    """The contract of all builders; inherit from this and from the setting."""
+
+    @pytest.fixture
+    def builder(self, make_builder, index, monkeypatch):
+        monkeypatch.setenv("ASCEND_INDEX_URLS", index.url)
+        return make_builder()
+
+    @pytest.fixture
+    def possible(self, environment):
+        return environment("tiny-base")
+
+    @pytest.fixture
+    def impossible(self, environment):
+        return environment("ascend-contract==0", "ascend-contract==1")
+
+
+class BuildsDockerfiles(Setting):
+    """What the others cannot do; inherit from this and from the setting."""
 
     @pytest.mark.network
     @pytest.mark.timeout(600, func_only=True)
@@ -216,16 +242,13 @@ class DockerfileBuilder:
             builder.ensure(environment(apt=("git",)), print)
 
     def test_steps_are_kept_in_the_registry_for_other_builds(self, make_builder, environment):
-        dockerfile = f"FROM {environment().base_image}\nRUN echo once >/once\n"
+        once, twice = "RUN echo once >/once", "RUN echo twice >/twice"
+        dockerfile = f"FROM {environment().base_image}\n{once}\n"
         make_builder().ensure(environment(dockerfile=dockerfile), print)
         said = []
-        make_builder().ensure(environment(dockerfile=f"{dockerfile}RUN echo twice >/twice\n"), said.append)
-        assert [line for line in said if self.is_cached(line, "RUN echo once")] != []
-        assert [line for line in said if self.is_cached(line, "RUN echo twice")] == []
-
-    def is_cached(self, line, step):
-        """Tell whether *line* says that *step* was taken from the cache."""
-        raise NotImplementedError
+        make_builder().ensure(environment(dockerfile=f"{dockerfile}{twice}\n"), said.append)
+        assert [line for line in said if self.is_cached(line, once)] != [], said
+        assert [line for line in said if self.is_cached(line, twice)] == []
 
 
 def _lines(values):

@@ -4,22 +4,45 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.dockerfile_builders import DockerfileBuilder
+from tests.cluster.dockerfile_builders import BuildsDockerfiles, KeepsTheContract, Setting
 from tests.cluster.test_environments import index  # noqa: F401 - a fixture
 from tests.cluster.test_images import place  # noqa: F401 - a fixture
 
 
-class TestRootless(DockerfileBuilder):
+class Buildkit(Setting):
     name = "buildkit"
     level = "privileged"
+    mode = "rootless"
 
     @pytest.fixture
     def table(self, make_image):
-        return {"mode": "rootless", "image": make_image("buildkit")}
+        return {"mode": self.mode, "image": make_image("buildkit")}
 
-    @pytest.fixture
-    def cached(self):
-        return {}
+    @pytest.fixture(autouse=True)
+    def _steps(self):
+        """The numbers that the log has for steps."""
+        self.numbers = {}
 
     def is_cached(self, line, step):
-        return line.endswith("CACHED")
+        number, _, text = line.partition(" ")
+        if text.startswith("[") and text.endswith(step):
+            self.numbers[number] = step
+        return text == "CACHED" and self.numbers.get(number) == step
+
+
+class TestContract(Buildkit, KeepsTheContract):
+    pass
+
+
+class TestRootless(Buildkit, BuildsDockerfiles):
+    def test_a_step_may_be_a_here_document(self, make_builder, environment):
+        dockerfile = f"FROM {environment().base_image}\nRUN <<END\ntrue >/one\ntest -f /one\nEND\n"
+        assert make_builder().ensure(environment(dockerfile=dockerfile), print).reference
+
+
+class TestPrivileged(Buildkit):
+    mode = "privileged"
+
+    def test_a_dockerfile_is_built(self, make_builder, environment):
+        dockerfile = f"FROM {environment().base_image}\nRUN id -u | grep -x 0\n"
+        assert make_builder().ensure(environment(dockerfile=dockerfile), print).reference

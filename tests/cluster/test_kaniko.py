@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ascend.errors import EnvironmentBuildError
-from tests.cluster.dockerfile_builders import DockerfileBuilder
+from tests.cluster.dockerfile_builders import BuildsDockerfiles, KeepsTheContract, Setting
 from tests.cluster.test_environments import index  # noqa: F401 - a fixture
 from tests.cluster.test_images import place  # noqa: F401 - a fixture
 
 
-class TestKaniko(DockerfileBuilder):
+class Kaniko(Setting):
     name = "kaniko"
     level = "baseline"
 
@@ -21,6 +21,12 @@ class TestKaniko(DockerfileBuilder):
     def is_cached(self, line, step):
         return f"Using caching version of cmd: {step}" in line
 
+
+class TestContract(Kaniko, KeepsTheContract):
+    pass
+
+
+class TestKaniko(Kaniko, BuildsDockerfiles):
     def test_a_here_document_is_refused_before_anything_runs(self, make_builder, environment, kubernetes):
         dockerfile = f"FROM {environment().base_image}\nRUN <<END\ntrue\nEND\n"
         with pytest.raises(EnvironmentBuildError, match="take executor 'maintained', or 'buildkit'"):
