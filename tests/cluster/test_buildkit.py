@@ -18,17 +18,6 @@ class Buildkit(Setting):
     def table(self, make_image):
         return {"mode": self.mode, "image": make_image("buildkit")}
 
-    @pytest.fixture(autouse=True)
-    def _steps(self):
-        """The numbers that the log has for steps."""
-        self.numbers = {}
-
-    def is_cached(self, line, step):
-        number, _, text = line.partition(" ")
-        if text.startswith("[") and text.endswith(step):
-            self.numbers[number] = step
-        return text == "CACHED" and self.numbers.get(number) == step
-
 
 class TestContract(Buildkit, KeepsTheContract):
     pass

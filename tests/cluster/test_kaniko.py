@@ -18,9 +18,6 @@ class Kaniko(Setting):
     def table(self, make_image):
         return {"executor": "upstream", "image": make_image("kaniko")}
 
-    def is_cached(self, line, step):
-        return f"Using caching version of cmd: {step}" in line
-
 
 class TestContract(Kaniko, KeepsTheContract):
     pass
