@@ -35,7 +35,12 @@ _IGNORE = ".dockerignore"
 _APT_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9-]+)?([=/][A-Za-z0-9.+:~*-]+)?")
 _ESCAPE = re.compile(r"\A(?:#.*\n)*?#\s*escape\s*=\s*(\S)\s*$", re.IGNORECASE | re.MULTILINE)
 _PLAIN_INDEX = re.compile(r"^--(?:index-url|extra-index-url|find-links) http://([^/\s@]+)", re.MULTILINE)
-_PIP = ("python", "-m", "pip", "install", "--no-cache-dir")
+_PIP = ("python", "-m", "pip", "install", "--no-cache-dir", "--no-compile")
+# pip would compile one file after the other, and what cannot be compiled is no error for it either.
+_COMPILE = (
+    'python -c "import compileall, sysconfig; '
+    "compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2, workers=0)\""
+)
 _UV = ("uv", "pip", "install", "--system", "--break-system-packages", "--compile-bytecode", "--no-cache")
 _BEST = "--index-strategy=unsafe-best-match"  # any index of the lock may have a file: its hash decides
 
@@ -133,6 +138,8 @@ def _install_commands(environment: Environment, settings: InstallSettings) -> It
     # The lock is complete: whatever it leaves out is not wanted, and whatever has another hash is not either.
     words = (*command, "--no-deps", "--require-hashes", "--requirement", _LOCK_IN_IMAGE)
     yield " ".join([*(f"{name}={value}" for name, value in ours.items()), *words])
+    if settings.installer == "pip":
+        yield _COMPILE
 
 
 def _copy_files(context: bytes, archive: tarfile.TarFile) -> None:

@@ -48,7 +48,7 @@ def test_what_cannot_be_a_package_is_refused(name):
 def test_pip_is_told_to_read_an_index_without_tls_since_the_lock_has_hashes():
     lock = f"--index-url http://10.0.0.1:8080/simple\n--extra-index-url https://packages.example/simple\n{LOCK}"
     text = dockerfile_of(environment(lock=lock), base=BASE)
-    assert "--no-cache-dir --trusted-host=10.0.0.1:8080 --no-deps" in text
+    assert "--no-compile --trusted-host=10.0.0.1:8080 --no-deps" in text
     assert "trusted-host=packages.example" not in text
 
 

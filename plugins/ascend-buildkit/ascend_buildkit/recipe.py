@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ascend.building.recipes import Build, Recipe
     from ascend.model import Environment, Manifest, Profile
 
+_COMPRESSION = 1
 _USER = 1000  # of the image for this mode: its maps of users are for this one
 _MODES: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     # How the daemon is started, where it keeps its state, and what Kubernetes must allow.
@@ -119,7 +120,8 @@ class _BuildkitRecipe:
             yield from ("--import-cache", cache)
             # An image is worth more than the layers that it was made from.
             yield from ("--export-cache", f"{cache},mode=max,image-manifest=true,ignore-error=true")
-        yield from ("--output", f"type=image,name={build.destination},push=true,oci-mediatypes=true")
+        packed = f"compression=gzip,compression-level={_COMPRESSION}"
+        yield from ("--output", f"type=image,name={build.destination},push=true,oci-mediatypes=true,{packed}")
 
 
 def _daemon_settings(build: Build) -> str:

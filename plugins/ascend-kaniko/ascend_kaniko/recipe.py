@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ascend.model import Environment, Manifest, Profile
 
 _CACHE_HOURS = 14 * 24
+_COMPRESSION = 1  # packed and unpacked once or twice, in the same network: a tenth more bytes, a third of the time
 
 
 def kaniko_recipe(profile: Profile) -> Recipe:
@@ -91,6 +92,7 @@ class _KanikoRecipe:
         yield f"--dockerfile={FILES_FOLDER}/{DOCKERFILE}"
         yield f"--destination={build.destination}"
         yield f"--custom-platform={build.environment.platform}"
+        yield f"--compression-level={_COMPRESSION}"
         for name, value in image_labels(build.environment, builder=self.name).items():
             yield f"--label={name}={value}"
         for registry in plain_registries(build):
