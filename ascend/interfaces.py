@@ -72,6 +72,10 @@ class ImageBuilder(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """End the waiting of all who are in `ensure`, as far as what they wait for can be left; may be called twice."""
+        ...
+
 
 @runtime_checkable
 class Cluster(Protocol):

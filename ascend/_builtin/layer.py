@@ -12,7 +12,7 @@ from ascend.building.locks import resolve
 from ascend.building.names import image_labels, parse_image
 from ascend.building.pod_archive import pod_archive
 from ascend.building.portable_uv import packed_uv, uv_requirement
-from ascend.building.recipes import REGISTRY_FOLDER, RESTRICTED, Failure, build_mounts, build_volumes
+from ascend.building.recipes import REGISTRY_FOLDER, RESTRICTED, Failure, build_mounts, build_volumes, proxy_variables
 from ascend.errors import ConfigError, RegistryError
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class LayerRecipe:
         registries = {base.registry, build.destination.registry}
         labels = image_labels(build.environment, builder=self.name)
         found = {
+            **proxy_variables(build.profile),
             "ASCEND_LAYER_BASE": build.base,
             "ASCEND_LAYER_IMAGE": str(build.destination),
             "ASCEND_LAYER_PLAIN": " ".join(sorted(each for each in registries if place.speaks_plainly(each))),

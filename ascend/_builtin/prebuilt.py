@@ -21,3 +21,6 @@ class PrebuiltImages:
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:  # noqa: ARG002 - nothing to wait for
         return Image(environment.base_image, complete=False)
+
+    def close(self) -> None:
+        """Nobody waits for what is there."""

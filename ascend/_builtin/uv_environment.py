@@ -64,6 +64,9 @@ class UvEnvironments:
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
         return self._flights.get(environment, lambda: self._find_or_make(environment, report))
 
+    def close(self) -> None:
+        """Leave who installs alone: what is half there would be of no use, and all of it is kept for the next time."""
+
     def _find_or_make(self, environment: Environment, report: Callable[[str], None]) -> Image:
         if environment.base_image != f"python:{environment.python}-slim":
             report(f"base_image {environment.base_image} is not used here: tasks run in a virtual environment")

@@ -35,3 +35,6 @@ class UvInstalls:
             return Image(environment.base_image, lock=locked(environment, self._profile, report).lock)
 
         return self._flights.get(environment, make)
+
+    def close(self) -> None:
+        """Leave who resolves alone: it takes seconds, and the lock is kept for the next time."""

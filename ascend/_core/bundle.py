@@ -46,7 +46,7 @@ def log_key(project: str, user: str, job_name: str) -> str:
 
 def source_key(task: Task, digest: str) -> str:
     """Return the key of a source archive, shared by all tasks that ship the same files."""
-    return f"projects/{task.project}/users/{task.user}/source/{digest}.zip"
+    return f"projects/{task.project}/users/{task.user}/source/{digest}"
 
 
 def lock_key(task: Task, digest: str) -> str:

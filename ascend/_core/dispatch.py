@@ -103,6 +103,13 @@ class Dispatcher:
         manifest = patched(manifest, task.needs.job_patch or {})
         self._create(entry, manifest, about_to_create)
 
+    def stop_waiting(self) -> None:
+        """Let nobody wait for an image any more."""
+        with self._guard:
+            builders = list(self._builders.values())
+        for builder in builders:
+            builder.close()
+
     def clean_up(self, entry: Entry, *, failed: bool) -> None:
         """Remove what storage holds for a task that has ended; what one that failed has written is kept there."""
         storage = self.storage
@@ -203,18 +210,21 @@ class Dispatcher:
         if not source.digest:
             return {}, ()
         digest = {"ASCEND_SOURCE_DIGEST": source.digest}
-        if self.storage is None:
-            file = self._place_source(source)
+        # A pod reads a file sooner than it has compiled what it takes to fetch something.
+        file = self._place_source(source)
+        if file is not None:
             return {"ASCEND_SOURCE_URL": PurePosixPath(file.path).as_uri(), **digest}, (file,)
-        return {"ASCEND_SOURCE_URL": self._store_source(task, source, self.storage), **digest}, ()
+        storage = self._needed_storage(f"the project's source has {len(source.archive()):,} bytes, too many to place")
+        return {"ASCEND_SOURCE_URL": self._store_source(task, source, storage), **digest}, ()
 
-    def _place_source(self, source: Source) -> PlacedFile:
+    def _place_source(self, source: Source) -> PlacedFile | None:
+        """Return the file with the source; `None` if it is too large for the cluster."""
         with self._guard:
             file = self._placed_sources.get(source.digest)
             if file is None:
                 archive = source.archive()
                 if len(archive) > self.cluster.traits.placed_file:
-                    raise _no_storage(f"the project's source has {len(archive):,} bytes, too many for this cluster")
+                    return None
                 file = self._placed_sources[source.digest] = self.cluster.place("source", archive)
         return file
 

@@ -22,7 +22,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ascend._core import guard
 from ascend._core.install_words import remedy_of
@@ -57,6 +57,17 @@ class _Step:
         print(f"{self.name}: {words} ({perf_counter() - self._started:.1f} s)", flush=True)
 
 
+class _Registries(NamedTuple):
+    """How registries are spoken to: without TLS if they are *plain*, else trusted also if *ca_file* says so."""
+
+    plain: list[str]
+    ca_file: str | None
+
+    def get(self, image: ImageName) -> Registry:
+        """Return the registry of *image*, for one thread."""
+        return Registry(image.registry, plain=image.registry in self.plain, ca_file=self.ca_file)
+
+
 def main() -> None:
     """Build and push; on failure write the receipt and exit with 1."""
     settings = dict(os.environ)
@@ -75,19 +86,19 @@ def main() -> None:
 
 def _build(settings: dict[str, str], step: _Step) -> None:
     base, image = parse_image(settings["ASCEND_LAYER_BASE"]), parse_image(settings["ASCEND_LAYER_IMAGE"])
-    plain = settings["ASCEND_LAYER_PLAIN"].split()
+    registries = _Registries(settings["ASCEND_LAYER_PLAIN"].split(), _certificates(settings))
     with tempfile.TemporaryDirectory() as draft, ThreadPoolExecutor(1) as pool:
         step.begin("base")
-        origin = Registry(base.registry, plain=base.registry in plain)
+        origin = registries.get(base)
         below = origin.manifest(base, settings["ASCEND_LAYER_PLATFORM"])
         config = json.loads(origin.blob(base.repository, below.config.digest))
         step.done(f"{base} has {len(below.layers)} layers")
         # The installer leaves the network and the cores some room.
-        shared = pool.submit(_share, below, base, image, plain)
+        shared = pool.submit(_share, below, base, image, registries)
         layer = _make_layer(settings, step, Path(draft))
         step.begin("push")
         words = shared.result()
-        registry = Registry(image.registry, plain=image.registry in plain)
+        registry = registries.get(image)
         blob = registry.upload(image.repository, layer.path)
         step.done(f"{blob.size / 1e6:.1f} MB to {image.registry}/{image.repository}; layers of the base: {words}")
         step.begin("manifest")
@@ -97,10 +108,18 @@ def _build(settings: dict[str, str], step: _Step) -> None:
         step.done(f"{image} is {digest}")
 
 
-def _share(below: ImageManifest, base: ImageName, image: ImageName, plain: list[str]) -> str:
+def _certificates(settings: dict[str, str]) -> str | None:
+    url = settings.get("ASCEND_CERTIFICATES_URL")
+    if url is None:
+        return None
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(transport_of(url).read(url))
+    return file.name
+
+
+def _share(below: ImageManifest, base: ImageName, image: ImageName, registries: _Registries) -> str:
     """Have the repository of *image* hold the layers of the base; return how, in words."""
-    origin = Registry(base.registry, plain=base.registry in plain)
-    registry = Registry(image.registry, plain=image.registry in plain)
+    origin, registry = registries.get(base), registries.get(image)
     ways = [registry.copy(origin, layer, base.repository, image.repository) for layer in below.layers]
     return ", ".join(f"{ways.count(way)} {way}" for way in sorted(set(ways))) or "none"
 

@@ -100,6 +100,8 @@ class Run:
                 _try(entry.future.cancel)
             if kill:
                 _try(entry.future.kill)
+        if kill:
+            self.dispatcher.stop_waiting()
         self._close_if_done()
         # A done-callback that ends its own executor cannot wait for itself.
         if wait and not self._watcher.is_own_thread():

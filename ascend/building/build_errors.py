@@ -20,7 +20,7 @@ SHOWN_LINES = 20
 
 _NEVER_RAN = {
     "ErrImagePull": "see to the name of base_image, or to that of the builder's own image, and to registry_secret",
-    "CreateContainerConfigError": "what its pod refers to must be in the namespace: see to registry_secret",
+    "CreateContainerConfigError": "what its pod refers to must be in the namespace of the build: see to index_secret",
     "ExceededQuota": "lower cpu or memory in [plugins.build], or have the quota raised",
     "FailedCreate": "a rule of the namespace forbids its pod: set build_namespace to one that admits this builder",
     "StartError": "the image has no such program: the builder needs another base_image",

@@ -14,10 +14,11 @@ import secrets
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ascend._builtin.kubernetes.cluster import connect_profile
 from ascend._builtin.kubernetes.options import options_of
@@ -35,9 +36,10 @@ from ascend.errors import AscendError, ConfigError, EnvironmentBuildError, Image
 from ascend.model import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ascend._builtin.kubernetes.connection import Connection
+    from ascend.building.build_options import BuildOptions
     from ascend.building.names import ImageName, Place
     from ascend.building.recipes import Recipe
     from ascend.interfaces import Storage
@@ -60,7 +62,7 @@ class JobBuilder:
     """
 
     def __init__(self, recipe: Recipe, profile: Profile, storage: Storage | None = None) -> None:
-        self.name = recipe.name
+        self.name: str = recipe.name
         self._recipe = recipe
         self._profile = profile
         self._storage = storage
@@ -85,7 +87,25 @@ class JobBuilder:
         """End all waiting: `ensure` raises, and builds that nobody else waits for are stopped."""
         self._closing.set()
 
+    def find(self, environment: Environment, report: Callable[[str], None]) -> Image | None:
+        """Return the image of *environment* if it is there; builds nothing, and waits for no build."""
+        plan = self._plan(environment, report)
+        digest = plan.registry.digest(plan.name)
+        if digest is None:
+            return None
+        with self._connected() as connection:
+            return _used(connection, plan, digest)
+
     def _ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        plan = self._plan(environment, report)
+        digest = plan.registry.digest(plan.name)
+        with self._connected() as connection:
+            if digest is None:
+                digest = self._build(connection, plan, report)
+            return _used(connection, plan, digest)
+
+    def _plan(self, environment: Environment, report: Callable[[str], None]) -> _Plan:
+        """Return what is to be built, and where it goes; what cannot be built is refused here."""
         refusal = self._recipe.refuses(environment)
         if refusal is not None:
             msg = f"image_builder {self.name!r} cannot make this environment: {refusal}"
@@ -103,19 +123,17 @@ class JobBuilder:
         key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
-        registry = Registry(name.registry, plain=place.plain)
-        digest = registry.digest(name)
+        return _Plan(environment, base, name, place, options, self._registry(place, name.registry))
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """Yield a connection to where builds run; it is not kept, since nobody says when the last one was."""
         namespace = self._profile.build_namespace or self._profile.namespace
         connection = connect_profile(replace(self._profile, namespace=namespace))
         try:
-            if digest is None:
-                files = self._recipe.files(replace(environment, base_image=str(base)))
-                build = Build(environment, str(base), name, place, self._profile, options)
-                digest = self._build(connection, build, files, registry, report)
-            note_use(connection, name.at(digest), key)
+            yield connection
         finally:
             connection.close()
-        return Image(str(name.at(digest)))
 
     def _base(self, environment: Environment, place: Place) -> ImageName:
         """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
@@ -131,19 +149,17 @@ class JobBuilder:
             return base
         found = self._bases.get((reference, platform))
         if found is None:
-            registry = Registry(base.registry, plain=place.speaks_plainly(base.registry))
+            registry = self._registry(place, base.registry)
             found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
         return found
 
-    def _build(
-        self,
-        connection: Connection,
-        build: Build,
-        files: Mapping[str, bytes],
-        registry: Registry,
-        report: Callable[[str], None],
-    ) -> str:
+    def _registry(self, place: Place, name: str) -> Registry:
+        return Registry(name, plain=place.speaks_plainly(name), ca_file=self._profile.certificates)
+
+    def _build(self, connection: Connection, plan: _Plan, report: Callable[[str], None]) -> str:
         """Build, or wait for who does; return the digest of what was pushed."""
+        files = self._recipe.files(replace(plan.environment, base_image=str(plan.base)))
+        build = Build(plan.environment, str(plan.base), plan.name, plan.place, self._profile, plan.options)
         build, small = self._bring(build, files)
         job = build_job(build, self.name, self._recipe.pod(build))
         lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -154,7 +170,7 @@ class JobBuilder:
                 report(line)
 
         def exists() -> bool:
-            return registry.digest(build.destination) is not None
+            return plan.registry.digest(build.destination) is not None
 
         report(f"building {build.destination} by {self.name} ({job_name(build.destination)})")
         order = Order(job, small, self._profile.user)
@@ -163,7 +179,7 @@ class JobBuilder:
         if status is None and self._closing.is_set():
             msg = f"nobody waits for the image of {_listed(build.environment)} any more: the executor has ended"
             raise ImageBuildError(msg)
-        digest = registry.digest(build.destination)
+        digest = plan.registry.digest(build.destination)
         if digest is None:
             raise self._error(build, status, list(lines), files)
         report(f"built {build.destination}")
@@ -205,6 +221,22 @@ class JobBuilder:
         if key not in self._storage.list(key):
             self._storage.put(key, [content])
         return self._storage.sign(key, "GET", lifetime=_LINK_SECONDS)
+
+
+class _Plan(NamedTuple):
+    environment: Environment
+    base: ImageName
+    name: ImageName
+    place: Place
+    options: BuildOptions
+    registry: Registry
+
+
+def _used(connection: Connection, plan: _Plan, digest: str) -> Image:
+    """Return the image of *plan*, and note that it is used."""
+    image = plan.name.at(digest)
+    note_use(connection, image, plan.name.tag)
+    return Image(str(image))
 
 
 class _Flight:

@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "build_mounts",
     "build_volumes",
+    "proxy_variables",
 ]
 
 FILES_FOLDER = "/ascend/build"
@@ -37,6 +38,8 @@ REGISTRY_FOLDER = "/ascend/registry"
 
 DOCKERFILE = "Dockerfile"
 """The name of the file of a recipe that errors show."""
+
+_PROXIES = {"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
 
 RESTRICTED: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
@@ -122,12 +125,19 @@ class Recipe(Protocol):
         ...
 
 
+def proxy_variables(profile: Profile) -> dict[str, str]:
+    """Return those variables of *profile* by which programs find a proxy: builds need them as tasks do."""
+    return {name: value for name, value in (profile.needs.env or {}).items() if name.upper() in _PROXIES}
+
+
 def build_volumes(build: Build) -> list[dict[str, Any]]:
     """Return the volumes with the files of the recipe and the credentials for registries."""
     volumes: list[dict[str, Any]] = [{"name": "files", "secret": {"secretName": build.secret, "defaultMode": 0o444}}]
     if build.profile.registry_secret is not None:
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
         source = {"secretName": build.profile.registry_secret, "defaultMode": 0o444, "items": items}
+        # A pod whose volume is missing would wait for ever, without a word in its status; the registry says more.
+        source["optional"] = True
         volumes.append({"name": "registry", "secret": source})
     return volumes
 

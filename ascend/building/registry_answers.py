@@ -85,7 +85,7 @@ def _action(actions: str) -> str:
 def _login(registry: str) -> str:
     return (
         f"log in with an account that may do that: `docker login {registry}` here, and for pods the Secret that "
-        "registry_secret names"
+        "registry_secret names, in the namespace of the build"
     )
 
 

@@ -31,8 +31,8 @@ class Content:
     def __init__(self, source: bytes | Path) -> None:
         self._source = source
         with self.open() as file:
-            self.digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type] # both kinds fit
-            self.size = file.seek(0, io.SEEK_END)
+            self.digest: str = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type] # both kinds fit
+            self.size: int = file.seek(0, io.SEEK_END)
 
     def open(self) -> IO[bytes]:
         """Return it as a file, from its beginning."""

@@ -19,7 +19,7 @@ from ascend.cli.images import (
     find_image,
     images_in,
     no_such_image,
-    place_of,
+    registry_of,
     uses_of,
     with_builds,
 )
@@ -82,8 +82,8 @@ def build(name: str | None, requirements: tuple[str, ...], builder: str | None, 
 @with_builds
 def list_images(profile: Profile, connection: Connection, as_json: bool) -> None:
     """List the images, the last used first, and the builds that run or have failed."""
-    place = place_of(profile)
-    found = sorted(images_in(place, uses_of(connection)), key=lambda each: each.used or 0.0, reverse=True)
+    registry, place = registry_of(profile)
+    found = sorted(images_in(registry, place, uses_of(connection)), key=lambda each: each.used or 0.0, reverse=True)
     there = {key for each in found for key in each.keys}
     builds = [job for job in builds_of(connection) if job["metadata"]["labels"][BUILD_LABEL] not in there]
     if as_json:
@@ -101,7 +101,7 @@ def list_images(profile: Profile, connection: Connection, as_json: bool) -> None
 @with_builds
 def status(profile: Profile, connection: Connection, key: str, as_json: bool) -> None:
     """Show all about an image, or about the build of one: KEY is the beginning of its key."""
-    found = find_image(images_in(place_of(profile), uses_of(connection)), key)
+    found = find_image(images_in(*registry_of(profile), uses_of(connection)), key)
     rows = found.to_dict() if found else _about_build(connection, key)
     if as_json:
         print_json(rows)

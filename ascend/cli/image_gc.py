@@ -9,14 +9,13 @@ import click
 
 from ascend._builtin.kubernetes.failures import ApiError
 from ascend._builtin.kubernetes.lease import LEASES
-from ascend.building.registry import Registry
 from ascend.building.usage import usage_name
 from ascend.cli.images import (
     complete_images,
     find_image,
     images_in,
     no_such_image,
-    place_of,
+    registry_of,
     uses_of,
     with_builds,
 )
@@ -27,11 +26,11 @@ from ascend.errors import ClusterError
 
 if TYPE_CHECKING:
     from ascend._builtin.kubernetes.connection import Connection
-    from ascend.building.names import Place
+    from ascend.building.registry import Registry
     from ascend.cli.images import ImageView, Uses
     from ascend.model import Profile
 
-__all__ = ["delete", "gc"]
+__all__ = ["Span", "delete", "gc", "is_unused"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SPAN = re.compile(r"(\d+)([smhd])")
@@ -42,12 +41,13 @@ _GONE = 404
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
-class _Span(click.ParamType[float]):
+class Span(click.ParamType[float]):
     """A stretch of time such as 30d."""
 
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
         found = _SPAN.fullmatch(str(value))
         if found is None:
             self.fail(f"{value!r} is no stretch of time such as 30d, 12h, 45m or 90s", param, ctx)
@@ -55,7 +55,7 @@ class _Span(click.ParamType[float]):
 
 
 @click.command()
-@click.option("--unused", type=_Span(), default="30d", show_default=True, metavar="TIME", help="For how long unused.")
+@click.option("--unused", type=Span(), default="30d", show_default=True, metavar="TIME", help="For how long unused.")
 @click.option("--unknown", is_flag=True, help="Also those of which nobody has noted when they were used.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @_yes
@@ -66,9 +66,10 @@ def gc(profile: Profile, connection: Connection, *, unused: float, unknown: bool
     An image that a Job names is kept, whether that has ended or not; so is one that a client has begun to use within
     that time. Its layers go when the registry cleans up.
     """
-    place, uses, now = place_of(profile), uses_of(connection), now_of(connection)
-    images = list(images_in(place, uses))
-    found = [each for each in images if not each.jobs and _is_unused(each, now, unused, unknown)]
+    registry, place = registry_of(profile)
+    uses, now = uses_of(connection), now_of(connection)
+    images = list(images_in(registry, place, uses))
+    found = [each for each in images if not each.jobs and is_unused(each, now, unused, unknown=unknown)]
     if not uses.everywhere:
         click.echo(
             f"Warning: only {where(connection)} may be read: images that other namespaces use may look unused", err=True
@@ -92,7 +93,7 @@ def gc(profile: Profile, connection: Connection, *, unused: float, unknown: bool
         if jobs or last != each.used:
             click.echo(f"Kept {each.keys[0][:_SHORT]}: somebody has begun to use it in this moment")
         else:
-            _remove(connection, place, each, uses)
+            _remove(connection, registry, each, uses)
             click.echo(f"Deleted {each.keys[0][:_SHORT]} ({each.requirements})")
 
 
@@ -102,8 +103,9 @@ def gc(profile: Profile, connection: Connection, *, unused: float, unknown: bool
 @with_builds
 def delete(profile: Profile, connection: Connection, keys: tuple[str, ...], force: bool) -> None:
     """Remove images, each by the beginning of its key; the next call that needs one builds it again."""
-    place, uses = place_of(profile), uses_of(connection)
-    images = list(images_in(place, uses))
+    registry, place = registry_of(profile)
+    uses = uses_of(connection)
+    images = list(images_in(registry, place, uses))
     problems = []
     for key in dict.fromkeys(keys):
         found = find_image(images, key)
@@ -112,18 +114,19 @@ def delete(profile: Profile, connection: Connection, keys: tuple[str, ...], forc
         elif found.jobs and not force:
             problems.append(f"{key} is named by {', '.join(found.jobs)}: --force removes it all the same")
         else:
-            _remove(connection, place, found, uses)
+            _remove(connection, registry, found, uses)
             click.echo(f"Deleted {found.keys[0][:_SHORT]} ({found.requirements})")
     if problems:
         raise ClusterError("\n".join(problems))
 
 
-def _is_unused(image: ImageView, now: float, unused: float, unknown: bool) -> bool:
+def is_unused(image: ImageView, now: float, unused: float, *, unknown: bool) -> bool:
+    """Tell whether nobody has used an image for *unused* seconds; *unknown* is the answer where nobody has noted it."""
     return unknown if image.used is None else now - image.used >= unused
 
 
-def _remove(connection: Connection, place: Place, image: ImageView, uses: Uses) -> None:
-    Registry(place.registry, plain=place.plain).delete(image.name)
+def _remove(connection: Connection, registry: Registry, image: ImageView, uses: Uses) -> None:
+    registry.delete(image.name)
     for key in image.keys:
         for namespace in uses.leases.get(key, ()):
             path = f"/{LEASES}/namespaces/{namespace}/leases/{usage_name(key)}"

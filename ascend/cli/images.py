@@ -38,7 +38,7 @@ __all__ = [
     "find_image",
     "images_in",
     "no_such_image",
-    "place_of",
+    "registry_of",
     "uses_of",
     "with_builds",
 ]
@@ -92,17 +92,17 @@ class Uses:
         return max(moments, default=None), tuple(sorted(jobs))
 
 
-def place_of(profile: Profile) -> Place:
-    """Return where built images go; `ConfigError` if no registry is set."""
+def registry_of(profile: Profile) -> tuple[Registry, Place]:
+    """Return the registry of built images, and the place in it; `ConfigError` if none is set."""
     if profile.registry is None:
         msg = "there are no built images without a registry: set registry, as in ASCEND_REGISTRY=registry.example/team"
         raise ConfigError(msg)
-    return parse_place(profile.registry)
+    place = parse_place(profile.registry)
+    return Registry(place.registry, plain=place.plain, ca_file=profile.certificates), place
 
 
-def images_in(place: Place, uses: Uses) -> Iterator[ImageView]:
+def images_in(registry: Registry, place: Place, uses: Uses) -> Iterator[ImageView]:
     """Yield the images of *place*, each once however many keys it has."""
-    registry = Registry(place.registry, plain=place.plain)
     found: dict[str, list[str]] = {}
     for key in sorted(registry.tags(place.repository)):
         digest = registry.digest(place.image(key))

@@ -67,6 +67,11 @@ class ImageBuilderContract:
         builder.ensure(possible, lines.append)
         assert all(line and "\n" not in line for line in lines)
 
+    def test_it_can_be_closed_twice(self, builder: ImageBuilder) -> None:
+        """Also before anybody has asked it for anything."""
+        builder.close()
+        builder.close()
+
     def test_what_cannot_be_had_is_an_error(
         self, builder: ImageBuilder, possible: Environment, impossible: Environment
     ) -> None:

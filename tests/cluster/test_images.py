@@ -132,7 +132,9 @@ class TestLayer(ImageBuilderContract):
 
 
 def test_an_image_has_what_its_name_says(tiny, make_builder, make_executor, place):
+    assert make_builder().find(tiny, print) is None
     image = make_builder().ensure(tiny, print)
+    assert make_builder().find(tiny, print) == image
     assert (image.lock, image.complete) == ("", True)
     name = parse_image(image.reference)
     assert name.digest
@@ -217,6 +219,15 @@ def test_a_build_that_nobody_waits_for_any_more_is_stopped(tiny, kubernetes, mak
         builders[1].close()
         if waiting[1].exception(timeout=30) is not None:
             eventually(lambda: not kubernetes.left(), "the end of the build")
+
+
+def test_a_build_is_stopped_with_the_run_that_needs_it(tiny, make_executor, kubernetes, eventually):
+    assert tiny.requirements == ("tiny-base",)
+    executor = make_executor(image_builder="layer", requirements=["tiny-base"])
+    future = executor.submit(look)
+    eventually(lambda: [each for each in kubernetes.left() if each.startswith(f"jobs/{BUILDS}")], "the build")
+    executor._run.shutdown(wait=True, cancel_futures=True, kill=True)
+    assert future.done()
 
 
 def test_a_failed_build_is_an_error_for_all_who_need_it_and_is_made_again(tiny, index, make_builder, kubernetes):  # noqa: F811

@@ -66,6 +66,8 @@ class Builder:
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
         return Image("image")
 
+    def close(self) -> None: ...
+
 
 class Farm:
     """A cluster whose traits are known only once it is open."""

@@ -419,8 +419,8 @@ def test_the_source_is_placed_once_where_there_is_no_storage(scripted, created, 
         assert [each["secret"] for each in pod["volumes"][2:]] == [{"secretName": f"placed-{n}"} for n in (1, 2)]
 
 
-def test_the_source_goes_to_the_storage_where_there_is_one(scripted, created, shipped):
-    executor, cluster = scripted()
+def test_a_source_that_is_too_large_to_place_goes_to_the_storage(scripted, created, shipped):
+    executor, cluster = scripted(placed_file=10)
     future = executor.submit(shipped[0], 2)
     job = created(cluster, future)
     cluster.answers(job, 4)

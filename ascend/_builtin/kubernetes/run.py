@@ -61,9 +61,8 @@ class KubernetesRun:
         connection = self.connection
         profile, owner = self._profile, self.lease.owner
         job = finished(manifest, namespace=connection.namespace, owner=owner, pull_secret=profile.registry_secret)
-        for container in job["spec"]["template"]["spec"]["containers"]:
-            # Also what plugins and job_patch have made of it.
-            check_registry(container["image"], profile.allowed_registries)
+        if profile.allowed_registries is not None:
+            _check_images(job, profile.allowed_registries)
         name = job["metadata"]["name"]
         self.tracker.expect(job)
         try:
@@ -122,3 +121,10 @@ class KubernetesRun:
             if not self.lease.renew():
                 # Somebody has deleted the run: its Jobs go too, and the watches tell.
                 return
+
+
+def _check_images(job: Manifest, allowed: tuple[str, ...]) -> None:
+    """Refuse an image from elsewhere, also one that a plugin or ``job_patch`` has put there."""
+    pod = job["spec"]["template"]["spec"]
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
+        check_registry(container["image"], allowed)
