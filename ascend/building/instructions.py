@@ -75,15 +75,16 @@ def dockerfile_of(environment: Environment, *, base: str, settings: InstallSetti
     join = f" {escape[1] if escape else chr(92)}\n    ".join
     # Scripts of packages run as root: they are shown no password.
     trusted = tuple(each for each in settings.secrets if each != NETRC)
-    blocks = [own.rstrip("\n") if own else f"FROM {base}"]
-    steps = [
-        *([_run(_apt_commands(environment, settings), trusted)] if environment.apt else []),
-        *([f"COPY {LOCK_FILE} {_LOCK_IN_IMAGE}"] if environment.lock else []),
-        *([_run(_install_commands(environment, settings), settings.secrets)] if environment.lock else []),
-    ]
-    # What is installed is root's, whoever the base image runs as; a pod says by itself who it is.
-    blocks += ["USER root", *(join(step) if isinstance(step, list) else step for step in steps)] if steps else []
-    return "\n".join(blocks) + "\n"
+    steps: list[str] = []
+    if environment.apt:
+        steps.append(join(_run(_apt_commands(environment, settings), trusted)))
+    if environment.lock:
+        steps.append(f"COPY {LOCK_FILE} {_LOCK_IN_IMAGE}")
+        steps.append(join(_run(_install_commands(environment, settings), settings.secrets)))
+    if steps:
+        # What is installed is root's, whoever the base image runs as; a pod says by itself who it is.
+        steps.insert(0, "USER root")
+    return "\n".join([own.rstrip("\n") if own else f"FROM {base}", *steps]) + "\n"
 
 
 def context_of(environment: Environment) -> bytes:

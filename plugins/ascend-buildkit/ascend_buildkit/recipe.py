@@ -16,7 +16,7 @@ from ascend.building.pod_parts import (
     plain_registries,
     secret_paths,
 )
-from ascend.building.recipes import FILES_FOLDER, REGISTRY_FOLDER, Failure
+from ascend.building.recipes import FILES_FOLDER, REGISTRY_FOLDER, Failure, proxy_variables
 from ascend_buildkit.log import failure_of
 from ascend_buildkit.settings import BuildkitSettings
 
@@ -88,6 +88,7 @@ class _BuildkitRecipe:
     def pod(self, build: Build) -> Manifest:
         daemon, state, security = _MODES[self._settings.mode]
         variables = {
+            **proxy_variables(build.profile),
             "CONTEXT": path_of(build, CONTEXT),
             "DAEMON": daemon,
             "DAEMON_SETTINGS": _daemon_settings(build),
@@ -98,7 +99,7 @@ class _BuildkitRecipe:
         container = {
             "name": "main",
             "image": self._settings.reference,
-            "command": ["sh", "-c", _SCRIPT, "build", *self._words(build)],
+            "command": ["sh", "-c", *(word.replace("$", "$$") for word in (_SCRIPT, "build", *self._words(build)))],
             "env": [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()],
             "securityContext": dict(security),
             "volumeMounts": [{"name": "state", "mountPath": state}],
@@ -113,6 +114,9 @@ class _BuildkitRecipe:
         yield from ("--opt", f"platform={build.environment.platform}")
         for name, value in image_labels(build.environment, builder=self.name).items():
             yield from ("--opt", f"label:{name}={value}")
+        for name, value in proxy_variables(build.profile).items():
+            # Of these every step knows without a word in the Dockerfile, and the image keeps none of them.
+            yield from ("--opt", f"build-arg:{name}={value}")
         for name, path in secret_paths(build.profile).items():
             yield from ("--secret", f"id={name},src={path}")
         if self._settings.cache:

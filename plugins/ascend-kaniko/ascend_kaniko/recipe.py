@@ -20,7 +20,7 @@ from ascend.building.pod_parts import (
     plain_registries,
     secret_paths,
 )
-from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, REGISTRY_FOLDER, Failure
+from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, REGISTRY_FOLDER, Failure, proxy_variables
 from ascend.building.steps import steps_of
 from ascend_kaniko.log import failure_of
 from ascend_kaniko.settings import KanikoSettings
@@ -59,7 +59,7 @@ class _KanikoRecipe:
         return dockerfile_files(environment, self._profile, self._settings.installer)
 
     def pod(self, build: Build) -> Manifest:
-        variables = {"DOCKER_CONFIG": REGISTRY_FOLDER}
+        variables = {**proxy_variables(build.profile), "DOCKER_CONFIG": REGISTRY_FOLDER}
         if CERTIFICATES in build.files:
             # Beside those in the folder that its image names.
             variables["SSL_CERT_FILE"] = build.files[CERTIFICATES]
@@ -71,9 +71,9 @@ class _KanikoRecipe:
         container = {
             "name": "main",
             "image": self._settings.reference,
-            "command": ["/kaniko/executor", *self._words(build)],
+            "command": ["/kaniko/executor", *(word.replace("$", "$$") for word in self._words(build))],
             # The executor reads these; the steps of a Dockerfile see none of them.
-            "env": [{"name": name, "value": value} for name, value in variables.items()],
+            "env": [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()],
             # It gives files the owners that they have in images: that takes root, with what every container may do.
             "securityContext": {
                 "runAsUser": 0,
@@ -95,6 +95,9 @@ class _KanikoRecipe:
         yield f"--compression-level={_COMPRESSION}"
         for name, value in image_labels(build.environment, builder=self.name).items():
             yield f"--label={name}={value}"
+        for name, value in proxy_variables(build.profile).items():
+            # Of these every step knows without a word in the Dockerfile, and the image keeps none of them.
+            yield f"--build-arg={name}={value}"
         for registry in plain_registries(build):
             yield f"--insecure-registry={registry}"
         if self._settings.cache:
