@@ -44,15 +44,16 @@ def base() -> Layer:
     )
     options = _OPTIONS.findall(_output(["apt-config", "dump"]))
 
+    command = ["nice", "mmdebstrap", "--quiet", "--variant=apt", "--include=ca-certificates"]
+    command += [f"--aptopt={option}" for option in options]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+
     def make(archive: Path) -> None:
         report(f"making a Debian {release()} with apt: a minute on two cores, once")
         ensure_program("mmdebstrap", "mmdebstrap")
-        command = ["nice", "mmdebstrap", "--quiet", "--variant=apt", "--include=ca-certificates"]
-        command += [f"--aptopt={option}" for option in options]
-        command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
         _output([*command, release(), str(archive), *map(str, sources)])
 
-    return layers.of_archive(digest_of(release(), *options, *sources, HERE / "debian.py"), make)
+    return layers.of_archive(digest_of(release(), *command, *sources), make)
 
 
 def python(program: str, version: str) -> Layer:
@@ -85,7 +86,7 @@ def packages(*names: str, capabilities: Mapping[str, bytes]) -> Layer:
         for pattern in _LEFT_OUT:
             shutil.rmtree(root / pattern.strip("/*"), ignore_errors=True)
 
-    key = digest_of(*names, versions, *capabilities, *capabilities.values(), HERE / "debian.py")
+    key = digest_of(*names, versions, *capabilities, *capabilities.values(), *_LEFT_OUT)
     return layers.of_folder(key, make, capabilities)
 
 
