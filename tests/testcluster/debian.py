@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.testcluster import layers, rootfs
-from tests.testcluster.packages import ensure_program
+from tests.testcluster.packages import ensure_program, update_lists
 from tests.testcluster.paths import HERE, ClusterError, digest_of
 from tests.testcluster.report import report
 
@@ -37,23 +37,23 @@ def release() -> str:
 
 def base() -> Layer:
     """Return a small Debian with apt, which reads the mirrors that this machine reads."""
+    name = release()
     sources = sorted(
         path
         for path in (_SOURCES / "sources.list", *_SOURCES.glob("sources.list.d/*"))
         if path.suffix in {".list", ".sources"} and path.is_file()
     )
     options = _OPTIONS.findall(_output(["apt-config", "dump"]))
-
     command = ["nice", "mmdebstrap", "--quiet", "--variant=apt", "--include=ca-certificates"]
     command += [f"--aptopt={option}" for option in options]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
 
     def make(archive: Path) -> None:
-        report(f"making a Debian {release()} with apt: a minute on two cores, once")
+        report(f"making a Debian {name} with apt: a minute on two cores, once")
         ensure_program("mmdebstrap", "mmdebstrap")
-        _output([*command, release(), str(archive), *map(str, sources)])
+        _output([*command, name, str(archive), *map(str, sources)])
 
-    return layers.of_archive(digest_of(release(), *command, *sources), make)
+    return layers.of_archive(digest_of(name, *command, *sources), make)
 
 
 def python(program: str, version: str) -> Layer:
@@ -70,8 +70,10 @@ def packages(*names: str, capabilities: Mapping[str, bytes]) -> Layer:
 
     A file that *capabilities* names does not change its user when it is run.
     """
-    ensure_program("apt-get", "apt")
-    versions = _output(["apt-cache", "policy", *names])
+    release()
+    if _output(["apt-cache", "policy", *names]).count("Candidate: ") < len(names):
+        update_lists()
+    versions = re.findall(r"Candidate: (\S+)", _output(["apt-cache", "policy", *names]))
 
     def make(root: Path) -> None:
         report(f"unpacking {' '.join(names)}")
@@ -86,7 +88,7 @@ def packages(*names: str, capabilities: Mapping[str, bytes]) -> Layer:
         for pattern in _LEFT_OUT:
             shutil.rmtree(root / pattern.strip("/*"), ignore_errors=True)
 
-    key = digest_of(*names, versions, *capabilities, *capabilities.values(), *_LEFT_OUT)
+    key = digest_of(*names, *versions, *capabilities, *capabilities.values(), *_LEFT_OUT)
     return layers.of_folder(key, make, capabilities)
 
 
