@@ -70,9 +70,10 @@ def _steps(dockerfile: str) -> Iterator[Step]:
                 break
             parts.append(lines.pop(0)[1].strip())
         step = Step(number, " ".join(part for part in parts if part))
-        yield step
-        for heredoc in step.heredocs:
-            _skip_body(lines, heredoc)
+        if step.text:
+            yield step
+            for heredoc in step.heredocs:
+                _skip_body(lines, heredoc)
 
 
 def _escape(lines: list[tuple[int, str]]) -> str:

@@ -14,7 +14,7 @@ from ascend._core.config.profile import load_profile
 from ascend._core.manifest import image_of
 from ascend._core.plugins.asking import Plugins
 from ascend.building.locks import pins, resolve
-from ascend.errors import BuildOutOfMemoryError, BuildStartError, ImageBuildError
+from ascend.errors import BuildOutOfMemoryError, BuildStartError, ImageBuildError, RegistryReadOnlyError
 from ascend.model import Environment
 from ascend.testing import ImageBuilderContract
 from tests.cluster.test_environments import FILES, SCIENCE, by_value, fit, netrc_secret
@@ -240,6 +240,14 @@ class BuildsDockerfiles(Setting):
         builder = make_builder()
         with pytest.raises(BuildStartError, match="set build_namespace to one that admits this builder"):
             builder.ensure(environment(apt=("git",)), print)
+
+    def test_a_registry_that_is_read_only(self, make_builder, environment, write, place, other_registry):
+        write(plain_registries=[place.registry])
+        other_registry(storage={"maintenance": {"readonly": {"enabled": True}}})
+        dockerfile = f"FROM {environment().base_image}\nENV A=1\n"
+        with pytest.raises(ImageBuildError) as caught:
+            make_builder().ensure(environment(dockerfile=dockerfile), print)
+        assert type(caught.value.__cause__) is RegistryReadOnlyError
 
     def test_steps_are_kept_in_the_registry_for_other_builds(self, make_builder, environment):
         first = f"FROM {environment().base_image}\nRUN echo ran-$((1 + 1)) | tee /first\n"

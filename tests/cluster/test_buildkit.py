@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster.dockerfile_builders import BuildsDockerfiles, KeepsTheContract, Setting
 from tests.cluster.test_environments import index  # noqa: F401 - a fixture
-from tests.cluster.test_images import place  # noqa: F401 - a fixture
+from tests.cluster.test_images import other_registry, place  # noqa: F401 - fixtures
 
 
 class Buildkit(Setting):

@@ -7,7 +7,7 @@ import pytest
 from ascend.errors import EnvironmentBuildError
 from tests.cluster.dockerfile_builders import BuildsDockerfiles, KeepsTheContract, Setting
 from tests.cluster.test_environments import index  # noqa: F401 - a fixture
-from tests.cluster.test_images import place  # noqa: F401 - a fixture
+from tests.cluster.test_images import other_registry, place  # noqa: F401 - fixtures
 
 
 class Kaniko(Setting):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ascend.building.steps import Step, find_step, steps_of
+from ascend.building.steps import Step, find_step, step_at, steps_of
 
 DOCKERFILE = """\
 # syntax=docker/dockerfile:1
@@ -58,6 +58,7 @@ def test_a_dockerfile_may_have_an_escape_of_its_own():
 
 def test_a_dockerfile_that_ends_in_the_middle_of_a_step_has_that_step():
     assert steps_of("FROM a\nRUN b \\\n") == (Step(1, "FROM a"), Step(2, "RUN b"))
+    assert steps_of("\\\n\nFROM a\n\\") == (Step(1, "FROM a"),)
     assert steps_of("RUN <<EOF\nnever ended") == (Step(1, "RUN <<EOF"),)
 
 
@@ -72,3 +73,8 @@ def test_two_angles_in_the_middle_of_a_word_begin_no_here_document():
 def test_a_long_step_is_cut_where_it_is_shown():
     assert str(Step(7, "RUN true")) == "line 7: RUN true"
     assert str(Step(7, f"RUN {'x' * 500}")).endswith("xxx…")
+
+
+def test_a_line_belongs_to_the_step_that_begins_before_it():
+    assert step_at(DOCKERFILE, 8) == Step(5, "RUN apt-get update && apt-get install git")
+    assert step_at(DOCKERFILE, 2) is None

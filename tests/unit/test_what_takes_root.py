@@ -19,7 +19,7 @@ WANTED = {
 
 
 @pytest.mark.parametrize("what", WANTED)
-@pytest.mark.parametrize("builder", [PrebuiltImages(), UvEnvironments(Profile()), UvInstalls(Profile())], ids=type)
+@pytest.mark.parametrize("builder", [PrebuiltImages(), UvEnvironments(), UvInstalls(Profile())], ids=type)
 def test_a_builder_of_requirements_refuses(builder, what):
     with pytest.raises(EnvironmentBuildError, match=f"the image builder {builder.name} .*, and {what} is set"):
         builder.ensure(WANTED[what], print)
