@@ -76,6 +76,8 @@ class Needs:
     timeout: float | None = None
     queue_timeout: float | None = None
     requirements: tuple[str, ...] | None = None
+    apt: tuple[str, ...] | None = None
+    dockerfile: str | None = None
     base_image: str | None = None
     platform: str | None = None
     image_builder: str | None = None

@@ -88,7 +88,7 @@ class LayerRecipe:
             "nodeSelector": _architecture(build.environment.platform),
         }
 
-    def failure(self, lines: Sequence[str], receipt: bytes) -> Failure:  # noqa: ARG002 - the receipt says it all
+    def failure(self, lines: Sequence[str], receipt: bytes, dockerfile: str) -> Failure:  # noqa: ARG002 - the receipt says it all
         try:
             said = json.loads(receipt)
             step, message, kind = said["step"], said["message"], getattr(errors, said["kind"], None)

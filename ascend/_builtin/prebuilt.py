@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ascend.errors import EnvironmentBuildError
 from ascend.model import Image
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ class PrebuiltImages:
     name = "prebuilt"
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:  # noqa: ARG002 - nothing to wait for
+        if environment.apt or environment.dockerfile is not None:
+            what = "apt" if environment.apt else "dockerfile"
+            msg = f"the image builder prebuilt builds nothing, and {what} is set: set another image_builder"
+            raise EnvironmentBuildError(msg)
         return Image(environment.base_image, complete=False)
 
     def close(self) -> None:

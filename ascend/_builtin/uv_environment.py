@@ -68,6 +68,10 @@ class UvEnvironments:
         """Leave who installs alone: what is half there would be of no use, and all of it is kept for the next time."""
 
     def _find_or_make(self, environment: Environment, report: Callable[[str], None]) -> Image:
+        if environment.apt or environment.dockerfile is not None:
+            what = "apt" if environment.apt else "dockerfile"
+            msg = f"the image builder virtualenv installs requirements only, and {what} is set: run it on kubernetes"
+            raise EnvironmentBuildError(msg)
         if environment.base_image != f"python:{environment.python}-slim":
             report(f"base_image {environment.base_image} is not used here: tasks run in a virtual environment")
         root = self._root or cache_folder("environments")

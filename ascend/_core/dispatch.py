@@ -6,6 +6,7 @@ import threading
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from ascend._core.build_context import Dockerfiles
 from ascend._core.bundle import job_prefix, log_key, pack_call, pickle_call, source_key
 from ascend._core.installation import Installations
 from ascend._core.manifest import Delivery, base_image_of, job_manifest
@@ -60,6 +61,7 @@ class Dispatcher:
         self._storage = plugins.storage(profile.storage, profile) if profile.storage else None
         self._installations = Installations(self.cluster, profile, note)
         self._folder = folder
+        self._dockerfiles = Dockerfiles(folder)
         self._written: dict[tuple[str, ...], Written] = {}
         self._said: frozenset[str] = frozenset()
         self._builders: dict[str, ImageBuilder] = {}
@@ -141,7 +143,7 @@ class Dispatcher:
     def _image(self, entry: Entry) -> Image:
         needs = entry.task.needs
         image = base_image_of(needs, self._profile)
-        if not needs.requirements:
+        if not (needs.requirements or needs.apt or needs.dockerfile):
             return Image(image)
         self._begin(entry, "environment")
         name = needs.image_builder or self.cluster.traits.image_builder
@@ -149,7 +151,7 @@ class Dispatcher:
             builder = self._builders.get(name)
             if builder is None:
                 builder = self._builders[name] = self._plugins.image_builder(name, self._profile, self._storage)
-        return builder.ensure(self._environment(entry, needs.requirements, image), self._note)
+        return builder.ensure(self._environment(entry, needs.requirements or (), image), self._note)
 
     def _environment(self, entry: Entry, requirements: tuple[str, ...], image: str) -> Environment:
         with self._guard:
@@ -161,8 +163,18 @@ class Dispatcher:
                     # Whoever was first: all tasks have the same.
                     known = self._written.setdefault(requirements, known)
         entry.requirements = known.requirements
-        platform = entry.task.needs.platform or DEFAULT_PLATFORM
-        return Environment(known.requirements, python_minor(), image, lock=known.lock, platform=platform)
+        needs = entry.task.needs
+        own = self._dockerfiles.read(needs.dockerfile)
+        return Environment(
+            known.requirements,
+            python_minor(),
+            image,
+            lock=known.lock,
+            platform=needs.platform or DEFAULT_PLATFORM,
+            apt=needs.apt or (),
+            dockerfile=own.text,
+            context=own.context,
+        )
 
     def _imported(self, entry: Entry) -> tuple[str, ...]:
         if entry.call is None:

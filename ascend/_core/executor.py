@@ -67,6 +67,8 @@ class AscendExecutor(Executor):
         timeout: float | None = None,
         queue_timeout: float | None = None,
         requirements: str | Sequence[str] | None = None,
+        apt: Sequence[str] | None = None,
+        dockerfile: str | None = None,
         base_image: str | None = None,
         platform: str | None = None,
         image_builder: str | None = None,

@@ -158,7 +158,7 @@ class JobBuilder:
 
     def _build(self, connection: Connection, plan: _Plan, report: Callable[[str], None]) -> str:
         """Build, or wait for who does; return the digest of what was pushed."""
-        files = self._recipe.files(plan.environment)
+        files = self._recipe.files(replace(plan.environment, base_image=str(plan.base)))
         build = Build(plan.environment, str(plan.base), plan.name, plan.place, self._profile, plan.options)
         build, small = self._bring(build, files)
         job = build_job(build, self.name, self._recipe.pod(build))
@@ -194,7 +194,7 @@ class JobBuilder:
             msg = f"the build of {what} has ended, but {build.destination} is not there: who deleted it?"
             return ImageBuildError(msg, lines=tuple(lines[-5:]), dockerfile=dockerfile)
         attempt = Attempt(self.name, what, key, dockerfile, build.options)
-        return build_error(attempt, status, lines, self._recipe.failure(lines, status.receipt))
+        return build_error(attempt, status, lines, self._recipe.failure(lines, status.receipt, dockerfile))
 
     def _bring(self, build: Build, files: Mapping[str, bytes]) -> tuple[Build, dict[str, bytes]]:
         """Return *build* with the places of its *files*, and those that go into its Secret."""

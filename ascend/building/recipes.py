@@ -104,7 +104,10 @@ class Recipe(Protocol):
         ...
 
     def files(self, environment: Environment) -> Mapping[str, bytes]:
-        """Return what the pod needs, by name, such as a `DOCKERFILE`; those of *environment* have its lock."""
+        """Return what the pod needs, by name, such as a `DOCKERFILE`; those of *environment* have its lock.
+
+        Its *base_image* has the digest that is built on, unless a Dockerfile of the user's says what that is.
+        """
         ...
 
     def pod(self, build: Build) -> Manifest:
@@ -114,8 +117,11 @@ class Recipe(Protocol):
         """
         ...
 
-    def failure(self, lines: Sequence[str], receipt: bytes) -> Failure:
-        """Return what the last *lines* of the log and the termination message say of a build that failed."""
+    def failure(self, lines: Sequence[str], receipt: bytes, dockerfile: str) -> Failure:
+        """Return what the last *lines* of the log and the termination message say of a build that failed.
+
+        *dockerfile* is the text of its `DOCKERFILE`, or empty if it has none.
+        """
         ...
 
 

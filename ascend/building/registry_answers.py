@@ -21,7 +21,9 @@ __all__ = ["Asked", "refusal", "unreachable"]
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 401, 403, 404, 405
 _TOO_LARGE, _FULL = 413, 507
-_NO_ROOM = re.compile(r"no space left|quota|insufficient storage|exceed the configured|disk (is )?full", re.IGNORECASE)
+_NO_ROOM = re.compile(
+    r"no space left|\bErr\W{1,3}28\b|quota|insufficient storage|exceed the configured|disk (is )?full", re.IGNORECASE
+)
 _READ_ONLY = re.compile(r"read[- ]?only|maintenance", re.IGNORECASE)
 _LONGEST = 500
 
@@ -36,10 +38,10 @@ class Asked(NamedTuple):
 
 
 def refusal(asked: Asked, status: int, content: bytes) -> RegistryError:
-    """Return what the *status* and *content* of an answer mean for who *asked*."""
+    """Return what the *status* and *content* of an answer mean for who *asked*; a status of 0 is not known."""
     registry, repository, actions, user = asked
     user = user or "who shows no credentials"
-    words = f"{status} {_words(content)}".strip()
+    words = f"{status or ''} {_words(content)}".strip()
     action = _action(actions)
     what = f"{registry} refuses to {action} {repository}"
     if _NO_ROOM.search(words) or status == _FULL:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ascend._core.build_context import Dockerfiles
 from ascend._core.config.files import project_folder
 from ascend._core.config.profile import load_profile
 from ascend._core.manifest import base_image_of
@@ -134,7 +135,17 @@ def _environment(profile: Profile) -> Environment:
     read = written(profile.needs.requirements or (), project_folder(None), _no_call)
     base = base_image_of(profile.needs, profile)
     platform = profile.needs.platform or DEFAULT_PLATFORM
-    return Environment(read.requirements, python_minor(), base, lock=read.lock, platform=platform)
+    own = Dockerfiles(project_folder(None)).read(profile.needs.dockerfile)
+    return Environment(
+        read.requirements,
+        python_minor(),
+        base,
+        lock=read.lock,
+        platform=platform,
+        apt=profile.needs.apt or (),
+        dockerfile=own.text,
+        context=own.context,
+    )
 
 
 def _say(line: str) -> None:

@@ -81,10 +81,26 @@ def pretend(own_cluster):
 
 
 @pytest.fixture(scope="session")
-def science_image(own_cluster):
+def make_image(own_cluster):
+    """Return what makes an image in the registry of this machine's own cluster, and returns its reference."""
+
+    def make(name):
+        with cluster.lock():
+            return cluster.image(own_cluster.state, name, f"{sys.version_info[0]}.{sys.version_info[1]}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def science_image(make_image):
     """Return an image with scikit-learn for this Python."""
-    with cluster.lock():
-        return cluster.image(own_cluster.state, "science", f"{sys.version_info[0]}.{sys.version_info[1]}")
+    return make_image("science")
+
+
+@pytest.fixture(scope="session")
+def debian_image(make_image):
+    """Return an image with apt for this Python."""
+    return make_image("debian")
 
 
 @pytest.fixture

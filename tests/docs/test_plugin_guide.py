@@ -41,5 +41,5 @@ def test_the_recipe_of_the_guide_is_one():
     assert isinstance(recipe, Recipe)
     environment = Environment(("six",), "3.12", "python:slim", lock="six==1.17.0 --hash=sha256:00\n")
     assert recipe.refuses(environment) is None
-    assert isinstance(recipe.failure(["denied"], b""), Failure)
+    assert isinstance(recipe.failure(["denied"], b"", ""), Failure)
     assert isinstance(names["ascend_image_builder"]("crane", Profile(), None), ImageBuilder)

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from tests.testcluster import cluster
+from tests.testcluster import cluster, images
 from tests.testcluster.around import around
 from tests.testcluster.packages import may_sudo
 from tests.testcluster.paths import ClusterError, State
@@ -27,7 +27,7 @@ def main() -> None:
     )
     within.add_argument("commands", nargs="+", metavar="COMMAND")
     image = commands.add_parser("image", help="make an image in its registry and print the reference")
-    image.add_argument("name", choices=["science"])
+    image.add_argument("name", choices=images.MADE)
     image.add_argument("--python", default="3.13", metavar="VERSION")
     arguments = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/sbin"  # a user's may lack what only root uses

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KUBERNETES = "1.35.4"
+KANIKO = "v1.24.0"
+BUILDKIT = "v0.25.1"
 _VERSION = "k8s.io/component-base/version"
 _MAJOR, _MINOR = KUBERNETES.split(".")[:2]
+_BUILDKIT_VERSION = f"-X github.com/moby/buildkit/version.Version={BUILDKIT}"
 _EVERY = 20.0
 """How many seconds a build may be silent."""
 
@@ -95,3 +98,12 @@ CLUSTER = Program(
 PAUSE = Program("pause", HERE, "./pause", 1)
 MINIO = Program("minio", HERE / "minio", "github.com/minio/minio", 7)
 KWOK = Program("kwok", HERE / "kwok", "sigs.k8s.io/kwok/cmd/kwok", 3)
+KANIKO_EXECUTOR = Program(
+    "executor",
+    HERE / "kaniko",
+    "github.com/GoogleContainerTools/kaniko/cmd/executor",
+    6,
+    f"-X github.com/GoogleContainerTools/kaniko/pkg/version.version={KANIKO}",
+)
+BUILDKITD = Program("buildkitd", HERE / "buildkit", "github.com/moby/buildkit/cmd/buildkitd", 4, _BUILDKIT_VERSION)
+BUILDCTL = Program("buildctl", HERE / "buildkit", "github.com/moby/buildkit/cmd/buildctl", 3, _BUILDKIT_VERSION)

@@ -124,10 +124,7 @@ def image(state: State, name: str, version: str) -> str:
     """Return the reference of an image that is made on request, in the registry of the cluster that runs."""
     if not process(state):
         raise ClusterError("no cluster runs; start it with make cluster")
-    python = images.pythons().get(version)
-    if not python:
-        raise ClusterError(f"there is no Python {version} here to make the image {name} from; install it")
-    return images.push(parts.registry(Network(**state.facts()["network"])), name, version, python)
+    return images.push_made(parts.registry(Network(**state.facts()["network"])), name, version)
 
 
 def exports(state: State) -> dict[str, str]:

@@ -7,19 +7,18 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.testcluster import oci, rootfs
+from tests.testcluster import builders, debian, layers, oci, rootfs
 from tests.testcluster.build import PAUSE
-from tests.testcluster.paths import HERE, ROOT, ClusterError, cache, digest_of
+from tests.testcluster.paths import HERE, ROOT, ClusterError, digest_of
 from tests.testcluster.report import report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
 
+MADE = ("science", "debian", *builders.PUSH)
 SCIENCE = ("scikit-learn",)
 _SETTINGS = {
     "Env": [
@@ -53,15 +52,29 @@ def push_all(registry: str) -> None:
         push(registry, "python", version, python)
 
 
+def push_made(registry: str, name: str, version: str) -> str:
+    """Bring one of the images that are `MADE` on request into *registry*, and return its reference."""
+    if name in builders.PUSH:
+        return builders.PUSH[name](registry)
+    python = pythons().get(version)
+    if not python:
+        raise ClusterError(f"there is no Python {version} here to make the image {name} from; install it")
+    return push(registry, name, version, python)
+
+
 def push(registry: str, name: str, version: str, python: str) -> str:
     """Bring the image *name* for *version* into *registry*, and return its reference."""
     tag = f"{version}-slim" if name == "python" else version
     if not oci.has(registry, name, tag):
-        layers = [_base(version, python)]
-        if name == "science":
-            layers.append(_packages(python, SCIENCE))
-        oci.Image(tuple(layers), _SETTINGS).push(registry, name, tag)
+        oci.Image(tuple(_layers(name, version, python)), _SETTINGS).push(registry, name, tag)
     return f"{registry}/{name}:{tag}"
+
+
+def _layers(name: str, version: str, python: str) -> list[oci.Layer]:
+    if name == "debian":
+        return [debian.base(), debian.python(python, version), _packages(python, ("pip",))]
+    base = _base(version, python)
+    return [base, _packages(python, SCIENCE)] if name == "science" else [base]
 
 
 def _base(version: str, python: str) -> oci.Layer:
@@ -77,7 +90,7 @@ def _base(version: str, python: str) -> oci.Layer:
         # It starts pip by a path of this machine; python -m pip does not.
         shutil.rmtree(packages / "bin")
 
-    return _cached(key, make)
+    return layers.of_folder(key, make)
 
 
 def _packages(python: str, requirements: tuple[str, ...]) -> oci.Layer:
@@ -86,7 +99,7 @@ def _packages(python: str, requirements: tuple[str, ...]) -> oci.Layer:
         # Every pod would compile a thousand modules, and layers know no times by which bytecode could be dated.
         _install(python, rootfs.packages_of(python, root), (*requirements, "--compile-bytecode"))
 
-    return _cached(digest_of(python, *requirements, HERE / "images.py"), make)
+    return layers.of_folder(digest_of(python, *requirements, HERE / "images.py"), make)
 
 
 def _pause() -> oci.Layer:
@@ -95,23 +108,7 @@ def _pause() -> oci.Layer:
     def make(root: Path) -> None:
         shutil.copy2(program, root / "pause")
 
-    return _cached(digest_of(program), make)
-
-
-def _cached(key: str, make: Callable[[Path], None]) -> oci.Layer:
-    """Return the layer called *key*, from the cache or as *make* fills its folder."""
-    folder = cache() / "layers"
-    facts = folder / f"{key}.json"
-    if not facts.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as draft:
-            root = Path(draft, "root")
-            root.mkdir(mode=0o755)
-            make(root)
-            layer = oci.Layer.of_folder(root, Path(draft, "layer.gz"))
-            layer.path.replace(folder / f"{key}.tar.gz")
-        facts.write_text(json.dumps([layer.digest, layer.plain_digest]))
-    return oci.Layer(folder / f"{key}.tar.gz", *json.loads(facts.read_text()))
+    return layers.of_folder(digest_of(program), make)
 
 
 def _install(python: str, target: Path, requirements: tuple[str, ...]) -> None:

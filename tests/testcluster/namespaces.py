@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 USER = "ascend-user"
 _PATIENCE = 60.0
+_ENFORCE = "pod-security.kubernetes.io/enforce"
 RULES = [
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "delete"]},
@@ -89,11 +90,31 @@ def temporary_namespace(access: Access, folder: Path) -> Iterator[Namespace]:
         api.delete("namespaces", name)
 
 
+@contextlib.contextmanager
+def temporary_build_namespace(access: Access, namespace: Namespace, level: str) -> Iterator[str]:
+    """Make a namespace for builds that enforces *level*, in which the user of *namespace* may do the same as there."""
+    api = access.api
+    meta: dict[str, Any] = {"generateName": "ascend-build-", "labels": {**RESTRICTED, _ENFORCE: level}}
+    name: str = api.create("namespaces", {"metadata": meta})["metadata"]["name"]
+    try:
+        _allow(api, name, namespace.name)
+        _wait_for_account(api, name, "default")
+        yield name
+    finally:
+        api.request("DELETE", f"api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
+        api.delete("namespaces", name)
+
+
 def _create_user(api: Api, namespace: str) -> None:
     api.create("serviceaccounts", {"metadata": {"name": USER}}, namespace)
+    _allow(api, namespace, namespace)
+
+
+def _allow(api: Api, namespace: str, home: str) -> None:
+    """Let the user of the namespace *home* do in *namespace* what ascend needs."""
     api.create("roles", {"metadata": {"name": USER}, "rules": RULES}, namespace)
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": USER}
-    subject = {"kind": "ServiceAccount", "name": USER, "namespace": namespace}
+    subject = {"kind": "ServiceAccount", "name": USER, "namespace": home}
     api.create("rolebindings", {"metadata": {"name": USER}, "roleRef": role, "subjects": [subject]}, namespace)
 
 

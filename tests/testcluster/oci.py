@@ -18,6 +18,7 @@ import urllib3
 from tests.testcluster.paths import ClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -36,16 +37,31 @@ class Layer:
     plain_digest: str
 
     @classmethod
-    def of_folder(cls, root: Path, path: Path) -> Layer:
-        """Write what is in *root* as a layer to *path*: the same digest for the same content."""
+    def of_folder(cls, root: Path, path: Path, capabilities: Mapping[str, bytes] | None = None) -> Layer:
+        """Write what is in *root* as a layer to *path*: the same digest for the same content.
+
+        *capabilities* are those that files have by themselves, as the kernel keeps them.
+        """
         draft = path.with_suffix(".tar")
-        with tarfile.open(draft, "w", format=tarfile.GNU_FORMAT) as archive:
-            archive.add(root, arcname=".", filter=_owned_by_root)
-        with draft.open("rb") as plain, path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed:
-            shutil.copyfileobj(plain, packed)
-        plain_digest = _digest_of_file(draft)
+
+        def changed(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+            given = (capabilities or {}).get(entry.name.removeprefix("./"))
+            if given is not None:
+                entry.pax_headers = {"SCHILY.xattr.security.capability": given.decode("utf-8", "surrogateescape")}
+            return _owned_by_root(entry)
+
+        with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT if capabilities else tarfile.GNU_FORMAT) as archive:
+            archive.add(root, arcname=".", filter=changed)
+        layer = cls.of_archive(draft, path)
         draft.unlink()
-        return cls(path, _digest_of_file(path), plain_digest)
+        return layer
+
+    @classmethod
+    def of_archive(cls, archive: Path, path: Path) -> Layer:
+        """Write what the tar *archive* holds, with its owners and devices, as a layer to *path*."""
+        with archive.open("rb") as plain, path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed:
+            shutil.copyfileobj(plain, packed)
+        return cls(path, _digest_of_file(path), _digest_of_file(archive))
 
 
 @dataclass(frozen=True)

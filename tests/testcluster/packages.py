@@ -34,6 +34,16 @@ def ensure_packages() -> None:
     missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
     if not network_plugins():
         missing.add("containernetworking-plugins")
+    _install(missing)
+
+
+def ensure_program(program: str, package: str) -> None:
+    """Install *package* if there is no *program*, for what only some tests need."""
+    if not shutil.which(program):
+        _install({package})
+
+
+def _install(missing: set[str]) -> None:
     if not missing:
         return
     install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *sorted(missing)]
@@ -41,15 +51,24 @@ def ensure_packages() -> None:
         raise ClusterError(
             f"install by hand what the Debian packages {' '.join(sorted(missing))} bring: no apt-get here"
         )
-    if os.geteuid() and not may_sudo():
-        raise ClusterError(f"packages are missing and sudo asks for a password; run: sudo {' '.join(install)}")
     report(f"installing {' '.join(sorted(missing))}")
+    update_lists()
+    _as_root(install)
+
+
+def update_lists() -> None:
+    """Have apt see what its mirrors have now."""
+    _as_root(["apt-get", "update", "--quiet"])
+
+
+def _as_root(command: list[str]) -> None:
+    if os.geteuid() and not may_sudo():
+        raise ClusterError(f"sudo asks for a password; run: sudo {' '.join(command)}")
     sudo = ["sudo", "-n"] if os.geteuid() else []
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "--quiet"], install):
-        done = subprocess.run([*sudo, *command], env=quiet, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ClusterError(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    done = subprocess.run([*sudo, *command], env=quiet, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"{' '.join(command)} failed: {done.stderr.strip()}")
 
 
 def network_plugins() -> str | None:

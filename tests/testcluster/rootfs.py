@@ -7,8 +7,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.testcluster.paths import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 USER = 10001
@@ -48,6 +52,18 @@ def describe(python: str) -> dict[str, str]:
 
 def make_root(python: str, version: str, root: Path) -> None:
     """Write to *root* all that a pod needs to run *python*."""
+    _copy_libraries(root, _copy_interpreter(python, version, root))
+    _add_shell(root)
+    _add_surroundings(root)
+
+
+def add_python(python: str, version: str, root: Path, present: set[str]) -> None:
+    """Write to *root* what an image of this machine's Debian lacks to run *python*: not the libraries *present*."""
+    _copy_libraries(root, _copy_interpreter(python, version, root), below="usr", present=present)
+    _copy_certificates(root)
+
+
+def _copy_interpreter(python: str, version: str, root: Path) -> list[Path]:
     facts = describe(python)
     prefix = Path(facts["prefix"])
     place = prefix if prefix == Path("/usr") else Path("/usr/local")
@@ -58,9 +74,7 @@ def make_root(python: str, version: str, root: Path) -> None:
     shutil.copy2(Path(facts["executable"]).resolve(), programs / f"python{version}")
     for name in ("python3", "python"):
         (programs / name).symlink_to(f"python{version}")
-    _copy_libraries(root, [programs / f"python{version}", *stdlib.glob("lib-dynload/*.so")])
-    _add_shell(root)
-    _add_surroundings(root)
+    return [programs / f"python{version}", *stdlib.glob("lib-dynload/*.so")]
 
 
 def packages_of(python: str, root: Path) -> Path:
@@ -71,7 +85,8 @@ def packages_of(python: str, root: Path) -> Path:
     return root / usual.relative_to("/")
 
 
-def _copy_libraries(root: Path, programs: list[Path]) -> None:
+def _copy_libraries(root: Path, programs: list[Path], *, below: str = "", present: Collection[str] = ()) -> None:
+    """Copy what *programs* load, but not what is *present*; *below* is where the root of the image has its ``lib``."""
     known = dict(re.findall(r"^\s*(\S+) .* => (\S+)$", _output(["/sbin/ldconfig", "-p"]), re.MULTILINE))
     found = {known[name] for name in _WHEELS_NEED if name in known}
     for each in [*programs, *map(Path, sorted(found))]:
@@ -80,9 +95,11 @@ def _copy_libraries(root: Path, programs: list[Path]) -> None:
     if not usual:
         raise ClusterError(f"{programs[0]} is not linked with a C library that ldd shows; use another Python")
     for path in found:
+        if Path(path).name in present:
+            continue
         # What lies beside the interpreter is found beside the C library.
         is_loader = Path(path).name.startswith("ld-")
-        target = root / (Path(path) if is_loader else usual / Path(path).name).relative_to("/")
+        target = root / below / (Path(path) if is_loader else usual / Path(path).name).relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(path).resolve(), target)
 
@@ -110,6 +127,10 @@ def _add_surroundings(root: Path) -> None:
     )
     (root / "etc/group").write_text(f"root:x:0:\nuser:x:{USER}:\nnogroup:x:65534:\n")
     (root / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files dns\n")
+    _copy_certificates(root)
+
+
+def _copy_certificates(root: Path) -> None:
     if CERTIFICATES.exists():
         target = root / CERTIFICATES.relative_to("/")
         target.parent.mkdir(parents=True)

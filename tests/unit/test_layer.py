@@ -173,7 +173,7 @@ def test_a_wheel_that_was_changed_is_refused(images, index, tmp_path):
     index.add("tiny-base", "1.0", {**FILES, "tiny_base.py": "answer = 43\n"})
     done, receipt = run(images, lock, tmp_path / "one", repository="team/changed")
     assert done.returncode == 1
-    failure = LayerRecipe(Profile(), by_storage=False).failure([], receipt.encode())
+    failure = LayerRecipe(Profile(), by_storage=False).failure([], receipt.encode(), "")
     assert failure.step == "install"
     assert "hash mismatch" in failure.message.lower()
     assert "find out who changed it" in failure.message
@@ -186,7 +186,7 @@ def test_a_push_that_is_denied_is_an_error_of_the_registry(index, tmp_path):
         base = push_base(Registry(name, plain=True, config=DockerConfig(config)))
         images = Registry(name, plain=True, config=NOTHING)
         done, receipt = run(images, lock_of(index), tmp_path / "one", base=base)
-        failure = LayerRecipe(Profile(), by_storage=False).failure([], receipt.encode())
+        failure = LayerRecipe(Profile(), by_storage=False).failure([], receipt.encode(), "")
         assert type(failure.cause) is RegistryDeniedError
         assert "registry_secret" in failure.message
         done, _ = run(images, lock_of(index), tmp_path / "two", base=base, docker=config.parent)

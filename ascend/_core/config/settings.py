@@ -55,6 +55,22 @@ NEEDS: Mapping[str, Setting] = {
         'what is installed where the call runs: also files such as "uv.lock", and "auto" for what the code imports',
         "nothing",
     ),
+    "apt": Setting(
+        "list of strings",
+        checks.check_texts,
+        checks.parse_list,
+        '["libgomp1"]',
+        "packages of the image's Debian or Ubuntu, for the image builders kaniko and buildkit",
+        "nothing",
+    ),
+    "dockerfile": Setting(
+        "path",
+        checks.check_text,
+        str,
+        '"images/Dockerfile"',
+        "a Dockerfile of your own, which kaniko or buildkit builds with the files of its folder",
+        "none",
+    ),
     "base_image": Setting(
         "text",
         checks.check_image,

@@ -1,0 +1,15 @@
+# escape=`
+FROM debian AS tools
+RUN make `
+    all
+
+FROM python:3.12
+COPY --from=tools /out /out
+USER root
+RUN apt-get update `
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends git `
+    && rm -rf /var/lib/apt/lists/*
+COPY .ascend-requirements.txt /usr/local/share/ascend/requirements.txt
+RUN python -c "import sys; sys.exit(None if sys.version_info[:2] == (3, 12) else 'the image has Python %d.%d, and the task needs 3.12' % sys.version_info[:2])" `
+    && PIP_BREAK_SYSTEM_PACKAGES=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore python -m pip install --no-cache-dir --no-compile --no-deps --require-hashes --requirement /usr/local/share/ascend/requirements.txt `
+    && python -c "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2, workers=0)"
