@@ -17,6 +17,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -105,7 +106,7 @@ def resolve(
     lock = _cleaned(_compile(uv, wanted, options, kept.parent), report)
     if wanted:
         report(f"resolved {', '.join(wanted)} to {len(pins(lock))} distributions in {perf_counter() - started:.1f} s")
-    partial = kept.with_suffix(f".{os.getpid()}")
+    partial = kept.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     partial.write_text(lock, encoding="utf-8")
     partial.replace(kept)
     return lock
