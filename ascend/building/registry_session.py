@@ -209,8 +209,10 @@ class Session:
 class _KeepsSecrets(HTTPRedirectHandler):
     """Follows redirections, as to the storage of a registry, which must not see what the registry is shown."""
 
-    def redirect_request(self, req: Request, *args: Any) -> Request | None:
-        request = super().redirect_request(req, *args)
+    def redirect_request(  # noqa: PLR0917 - so it is called
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
         authorization = req.unredirected_hdrs.get("Authorization")
         if request is not None and authorization and urlsplit(request.full_url).netloc == urlsplit(req.full_url).netloc:
             request.add_unredirected_header("Authorization", authorization)
