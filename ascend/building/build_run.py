@@ -215,22 +215,30 @@ class BuildRun:
     def _leave(self) -> None:
         """Wait no more; a build that nobody waits for is stopped."""
         try:
-            left = self._connection.patch(self._path, {"metadata": {"annotations": {self._mark: None}}}, MERGE_PATCH)
-            waiting = [each for each in left["metadata"].get("annotations") or {} if each.startswith(WAITS)]
-            if not waiting and not has_ended(left):
-                # If somebody comes in this moment, the version is another one.
-                self._delete({name: left["metadata"][name] for name in ("uid", "resourceVersion")})
+            for _ in range(_ATTEMPTS):
+                left = self._connection.patch(
+                    self._path, {"metadata": {"annotations": {self._mark: None}}}, MERGE_PATCH
+                )
+                waiting = [each for each in left["metadata"].get("annotations") or {} if each.startswith(WAITS)]
+                if waiting or has_ended(left):
+                    return
+                # If somebody comes in this moment, the version is another one; it also is if the cluster has counted.
+                if self._delete({name: left["metadata"][name] for name in ("uid", "resourceVersion")}):
+                    return
         except ClusterError as error:
             if not (isinstance(error, ApiError) and error.status == _NOT_FOUND):
                 _logger.warning("the build %s was not stopped, and ends by itself: %s", self._name, error)
 
-    def _delete(self, only: Mapping[str, str]) -> None:
+    def _delete(self, only: Mapping[str, str]) -> bool:
+        """Delete the Job, *only* if it is still that one; tell whether it was."""
         options = {"propagationPolicy": "Background", "preconditions": dict(only)}
         try:
             self._connection.exchange("DELETE", self._path, options)
         except ApiError as error:
             if error.status not in {_NOT_FOUND, _CONFLICT}:
                 raise
+            return error.status == _NOT_FOUND
+        return True
 
     def _waiting(self) -> str:
         return f"{self._order.user}@{socket.gethostname()}:{os.getpid()}"

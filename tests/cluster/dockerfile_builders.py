@@ -259,8 +259,9 @@ class BuildsDockerfiles(Setting):
 
 
 def _lines(values):
-    said = {True: "true", False: "false"}
-    return "".join(f"{name} = {said.get(value, repr(value))}\n" for name, value in values.items())
+    return "".join(
+        f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n" for name, value in values.items()
+    )
 
 
 def _copy(namespace, name):
