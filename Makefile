@@ -15,6 +15,7 @@ BIN = $(NEWEST)/bin
 PYTEST = python -m pytest --quiet --numprocesses 2
 # Whole programs out of what other tests try in each Python.
 ONCE = $(addprefix --ignore ,tests/docs tests/typing tests/unit/test_benchmarks.py tests/unit/test_demo.py)
+BUILDERS = tests/cluster/test_kaniko.py tests/cluster/test_buildkit.py
 TESTCLUSTER = $(BIN)/python -m tests.testcluster
 
 # A user's settings must not leak into the checks.
@@ -110,7 +111,21 @@ run-check-cluster:
 run-cluster-tests:
 	$(call say,tests on a Kubernetes cluster)
 	@# They wait more than they work.
-	@$(BIN)/$(PYTEST) --numprocesses 4 -o faulthandler_timeout=280 tests/cluster
+	@$(BIN)/$(PYTEST) --numprocesses 4 -o faulthandler_timeout=280 $(addprefix --ignore ,$(BUILDERS)) tests/cluster
+
+# Apart, as they take the whole machine, and bounds of other tests would not hold beside them.
+.PHONY: check-builders
+check-builders: environments ## Build images with Kaniko and BuildKit on a cluster; compiles both first
+	@$(MAKE) run-check-builders
+
+.PHONY: run-check-builders
+run-check-builders:
+	@$(TESTCLUSTER) around '$(MAKE) run-builder-tests'
+
+.PHONY: run-builder-tests
+run-builder-tests:
+	$(call say,Kaniko and BuildKit on a Kubernetes cluster)
+	@$(BIN)/$(PYTEST) --numprocesses 0 -o faulthandler_timeout=580 $(BUILDERS)
 
 .PHONY: cluster
 cluster: ## Start or join a Kubernetes of our own: eval "$(make -s cluster)"
@@ -140,7 +155,7 @@ conformance: environments ## Run the standard library's own executor tests only,
 
 .PHONY: run-conformance
 run-conformance:
-	$(call with_cluster,check-conformance,run-cluster-conformance)
+	@$(TESTCLUSTER) around '$(MAKE) check-conformance' '$(MAKE) run-cluster-conformance'
 
 .PHONY: run-cluster-conformance
 run-cluster-conformance:
