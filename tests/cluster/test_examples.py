@@ -50,7 +50,7 @@ def test_an_example_runs_on_a_stock_image_and_prints_what_it_should(name, kubern
 
 
 @pytest.mark.network
-@pytest.mark.timeout(300, func_only=True)
+@pytest.mark.timeout(900, func_only=True)
 def test_the_demo_runs_on_a_stock_image(kubernetes, tmp_path):
     output = run(["-m", "ascend", "demo", "--cluster", "kubernetes", "--points", "4"], tmp_path)
     assert "each a task on 'kubernetes'" in output
