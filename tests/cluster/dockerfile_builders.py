@@ -242,8 +242,8 @@ class BuildsDockerfiles(Setting):
             builder.ensure(environment(apt=("git",)), print)
 
     def test_a_registry_that_is_read_only(self, make_builder, environment, write, place, other_registry):
-        write(plain_registries=[place.registry])
         other_registry(storage={"maintenance": {"readonly": {"enabled": True}}})
+        write(plain_registries=[place.registry])
         dockerfile = f"FROM {environment().base_image}\nENV A=1\n"
         with pytest.raises(ImageBuildError) as caught:
             make_builder().ensure(environment(dockerfile=dockerfile), print)
