@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml  # type: ignore[import-untyped] # publishes none; the official client brings it
@@ -292,7 +293,8 @@ def test_the_doctor_stops_at_a_namespace_that_it_may_not_use(ascend):
     assert found["features"]["state"] == "skipped"
 
 
-def test_completion_knows_jobs_and_runs(start, namespace, eventually):
+@pytest.mark.timeout(420, func_only=True)
+def test_completion_knows_jobs_and_runs(start, namespace):
     _, run = start(LONG)
 
     def complete(words):
@@ -301,6 +303,8 @@ def test_completion_knows_jobs_and_runs(start, namespace, eventually):
         env = {**os.environ, **namespace.environ, **environ}
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
 
-    # A busy machine may be too slow for who waits at a prompt.
-    eventually(lambda: complete("jobs logs asc-") == f"plain,asc-{run}-1\n")
-    eventually(lambda: complete("runs attach ") == f"plain,{run}\n")
+    # A busy machine may be too slow for who waits at a prompt, and for longer than any other condition takes here.
+    for words, found in (("jobs logs asc-", f"asc-{run}-1"), ("runs attach ", run)):
+        end = time.monotonic() + 180
+        while complete(words) != f"plain,{found}\n":
+            assert time.monotonic() < end, words
