@@ -110,8 +110,8 @@ run-check-cluster:
 .PHONY: run-cluster-tests
 run-cluster-tests:
 	$(call say,tests on a Kubernetes cluster)
-	@# They wait more than they work.
-	@$(BIN)/$(PYTEST) --numprocesses 4 -o faulthandler_timeout=280 $(addprefix --ignore ,$(BUILDERS)) tests/cluster
+	@# They wait more than they work, but those that build and install would starve the others' bounds.
+	@$(BIN)/$(PYTEST) -o faulthandler_timeout=280 $(addprefix --ignore ,$(BUILDERS)) tests/cluster
 
 # Apart, as they take the whole machine, and bounds of other tests would not hold beside them.
 .PHONY: check-builders
