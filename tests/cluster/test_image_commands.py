@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from ascend.building.build_manifest import BUILD_LABEL
 from ascend.building.registry import Registry
 from tests.cluster.test_environments import index, look, packed_uv  # noqa: F401 - fixtures too
 from tests.cluster.test_images import place, tiny, uv_travels, write_settings  # noqa: F401 - fixtures too
@@ -23,7 +24,7 @@ def ascend(*arguments, status=0):
 
 @pytest.mark.usefixtures("tiny")
 def test_an_image_is_built_listed_shown_used_and_removed(place, kubernetes, make_executor, eventually, tmp_path):  # noqa: F811
-    write_settings(tmp_path / "home" / "project", keep=20)
+    write_settings(tmp_path / "home" / "project", keep=600)
     nothing = ascend("image", "list").stdout
     assert nothing == f"No built image is in {place.registry}/{place.repository}.\n"
 
@@ -40,6 +41,8 @@ def test_an_image_is_built_listed_shown_used_and_removed(place, kubernetes, make
     assert key[:12] in ascend("image", "list").stdout
     assert json.loads(ascend("image", "status", key[:8], "--json").stdout) == image
     assert "manifest: " in ascend("image", "logs", key).stdout
+    for build in kubernetes.admin.find("jobs", kubernetes.name, BUILD_LABEL):
+        kubernetes.admin.delete("jobs", build["metadata"]["name"], kubernetes.name)
 
     executor = make_executor(image_builder="layer", requirements=["tiny-base"])
     assert executor.submit(look).result(timeout=120)[0] == 42
