@@ -36,7 +36,8 @@ class Installations:
         self._placed: dict[str, PlacedFile] = {}
         self._stored: set[str] = set()
         self._uv_locks: dict[str, str] = {}
-        self._uvs: dict[str, bytes | None] = {}
+        # With their digests: to hash 18 MB again for every task would take longer than to create its Job.
+        self._uvs: dict[str, tuple[bytes, str] | None] = {}
 
     def of(self, lock: str, task: Task, platform: str, storage: Storage | None) -> Installation:
         """Return what the pod of *task* is given to install *lock*; nothing if that is empty."""
@@ -94,11 +95,12 @@ class Installations:
     def _store_uv(self, platform: str, task: Task, storage: Storage) -> dict[str, str]:
         with self._guard:
             if platform not in self._uvs:
-                self._uvs[platform] = self._packed_uv(platform)
-            packed = self._uvs[platform]
-        if packed is None:
+                made = self._packed_uv(platform)
+                self._uvs[platform] = None if made is None else (made, sha256(made).hexdigest())
+            known = self._uvs[platform]
+        if known is None:
             return {}
-        digest = sha256(packed).hexdigest()
+        packed, digest = known
         return {"ASCEND_UV_URL": self._store(tool_key(task, digest), packed, storage), "ASCEND_UV_DIGEST": digest}
 
     def _packed_uv(self, platform: str) -> bytes | None:
