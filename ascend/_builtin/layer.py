@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ascend import errors
+from ascend.building.certificates import read_certificates
 from ascend.building.jobs import JobBuilder
-from ascend.building.locks import resolve
 from ascend.building.names import image_labels, parse_image
 from ascend.building.pod_archive import pod_archive
-from ascend.building.portable_uv import packed_uv, uv_requirement
-from ascend.building.recipes import REGISTRY_FOLDER, RESTRICTED, Failure, build_mounts, build_volumes, proxy_variables
-from ascend.errors import ConfigError, RegistryError
+from ascend.building.portable_uv import packed_uv, uv_lock
+from ascend.building.recipes import (
+    REGISTRY_FOLDER,
+    RESTRICTED,
+    Failure,
+    build_mounts,
+    build_volumes,
+    node_selector,
+    proxy_variables,
+)
+from ascend.errors import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,9 +68,9 @@ class LayerRecipe:
         if self._by_storage:
             files[_UV] = packed_uv(environment.platform, _say_nothing)
         else:
-            files[_UV_LOCK] = self._uv_lock(environment).encode()
+            files[_UV_LOCK] = uv_lock(self._profile, environment.python, environment.platform, _say_nothing).encode()
         if self._profile.certificates is not None:
-            files[_CERTIFICATES] = _read(self._profile.certificates)
+            files[_CERTIFICATES] = read_certificates(self._profile.certificates)
         return files
 
     def pod(self, build: Build) -> Manifest:
@@ -85,7 +93,7 @@ class LayerRecipe:
         return {
             "containers": [container],
             "volumes": volumes,
-            "nodeSelector": _architecture(build.environment.platform),
+            "nodeSelector": node_selector(build.environment.platform),
         }
 
     def failure(self, lines: Sequence[str], receipt: bytes, dockerfile: str) -> Failure:  # noqa: ARG002 - the receipt says it all
@@ -120,29 +128,6 @@ class LayerRecipe:
                 found[f"ASCEND_{word}_URL"] = where if "://" in where else PurePosixPath(where).as_uri()
                 found[f"ASCEND_{word}_DIGEST"] = build.digests[name]
         return found
-
-    def _uv_lock(self, environment: Environment) -> str:
-        return resolve(
-            [uv_requirement()],
-            python=environment.python,
-            platform=environment.platform,
-            report=_say_nothing,
-            index_urls=self._profile.index_urls,
-            certificates=self._profile.certificates,
-        )
-
-
-def _architecture(platform: str) -> dict[str, str]:
-    system, _, architecture = platform.partition("/")
-    return {"kubernetes.io/os": system, "kubernetes.io/arch": architecture}
-
-
-def _read(certificates: str) -> bytes:
-    try:
-        return Path(certificates).read_bytes()
-    except OSError as exc:
-        msg = f"certificates = {certificates!r} cannot be read: {exc.strerror}"
-        raise ConfigError(msg) from exc
 
 
 def _say_nothing(_: str) -> None:

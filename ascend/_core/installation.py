@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ascend._core.bundle import lock_key, tool_key
 from ascend._core.manifest import Installation
 from ascend._core.wire import python_minor
+from ascend.building.certificates import read_certificates
 from ascend.errors import ConfigError, EnvironmentBuildError
 from ascend.model import Secret, Volume
 
@@ -53,7 +54,8 @@ class Installations:
         variables |= more
         files += placed
         if self._profile.certificates is not None:
-            more, placed = self._send("CERTIFICATES", "certificates.pem", self._certificates(), task, None)
+            authorities = read_certificates(self._profile.certificates)
+            more, placed = self._send("CERTIFICATES", "certificates.pem", authorities, task, None)
             variables |= more
             files += placed
         if self._profile.index_secret is not None:
@@ -114,25 +116,9 @@ class Installations:
             return None
 
     def _uv_lock(self, platform: str) -> str:
-        from ascend.building.locks import resolve  # noqa: PLC0415 - as above
-        from ascend.building.portable_uv import uv_requirement  # noqa: PLC0415 - as above
+        from ascend.building.portable_uv import uv_lock  # noqa: PLC0415 - as above
 
         with self._guard:
             if platform not in self._uv_locks:
-                self._uv_locks[platform] = resolve(
-                    [uv_requirement()],
-                    python=python_minor(),
-                    platform=platform,
-                    report=self._note,
-                    index_urls=self._profile.index_urls,
-                    certificates=self._profile.certificates,
-                )
+                self._uv_locks[platform] = uv_lock(self._profile, python_minor(), platform, self._note)
             return self._uv_locks[platform]
-
-    def _certificates(self) -> bytes:
-        path = Path(str(self._profile.certificates))
-        try:
-            return path.read_bytes()
-        except OSError as exc:
-            msg = f"certificates = {str(path)!r} cannot be read: {exc.strerror}"
-            raise ConfigError(msg) from exc

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ascend.building.certificates import read_certificates
 from ascend.building.dockerfiles import from_images
 from ascend.building.instructions import CERTIFICATES, NETRC, InstallSettings, context_of, dockerfile_of
 from ascend.building.names import parse_image
-from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, RESTRICTED, build_mounts, build_volumes
-from ascend.errors import ConfigError
+from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, RESTRICTED, build_mounts, build_volumes, node_selector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,10 +48,7 @@ def dockerfile_files(environment: Environment, profile: Profile, installer: Lite
         CONTEXT: gzip.compress(context_of(environment), mtime=0),
     }
     if profile.certificates is not None:
-        try:
-            files[CERTIFICATES] = Path(profile.certificates).read_bytes()
-        except OSError as exc:
-            raise ConfigError(f"certificates = {profile.certificates!r} cannot be read: {exc.strerror}") from exc
+        files[CERTIFICATES] = read_certificates(profile.certificates)
     return files
 
 
@@ -67,7 +63,7 @@ def dockerfile_pod(build: Build, container: dict[str, Any], volumes: list[dict[s
         source = {"secretName": build.profile.index_secret, "defaultMode": 0o444}
         volumes.append({"name": PASSWORDS, "secret": source})
         mounts.append({"name": PASSWORDS, "mountPath": _PASSWORDS_FOLDER, "readOnly": True})
-    pod: Manifest = {"nodeSelector": _node_selector(build.environment.platform), "volumes": volumes}
+    pod: Manifest = {"nodeSelector": node_selector(build.environment.platform), "volumes": volumes}
     if fetched := {name: url for name, url in build.files.items() if "://" in url}:
         pod["initContainers"] = [_fetching(build, fetched)]
         volumes.append({"name": "fetched", "emptyDir": {}})
@@ -92,11 +88,6 @@ def plain_registries(build: Build) -> list[str]:
     starts = from_images(build.environment.dockerfile) if build.environment.dockerfile else [build.base]
     registries = {build.destination.registry, *(parse_image(each).registry for each in starts if "$" not in each)}
     return sorted(each for each in registries if build.place.speaks_plainly(each))
-
-
-def _node_selector(platform: str) -> dict[str, str]:
-    system, _, architecture = platform.partition("/")
-    return {"kubernetes.io/os": system, "kubernetes.io/arch": architecture}
 
 
 def _fetching(build: Build, files: Mapping[str, str]) -> dict[str, Any]:

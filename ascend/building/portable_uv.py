@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ascend.building.folders import cache_folder
+from ascend.building.locks import resolve
 from ascend.building.uv_program import UnsolvableError, Uv
 from ascend.errors import EnvironmentBuildError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["packed_uv", "uv_requirement"]
+    from ascend.model import Profile
+
+__all__ = ["packed_uv", "uv_lock", "uv_requirement"]
 
 _TRIPLES = {"linux/amd64": "x86_64-unknown-linux-musl", "linux/arm64": "aarch64-unknown-linux-musl"}
 
@@ -23,6 +26,18 @@ _TRIPLES = {"linux/amd64": "x86_64-unknown-linux-musl", "linux/arm64": "aarch64-
 def uv_requirement() -> str:
     """Return the requirement of the version that is installed here."""
     return f"uv=={version('uv')}"
+
+
+def uv_lock(profile: Profile, python: str, platform: str, report: Callable[[str], None]) -> str:
+    """Return the lock by which pip of an image fetches that version, with its hash."""
+    return resolve(
+        [uv_requirement()],
+        python=python,
+        platform=platform,
+        report=report,
+        index_urls=profile.index_urls,
+        certificates=profile.certificates,
+    )
 
 
 def packed_uv(platform: str, report: Callable[[str], None]) -> bytes:

@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "build_mounts",
     "build_volumes",
+    "node_selector",
     "proxy_variables",
 ]
 
@@ -148,3 +149,9 @@ def build_mounts(build: Build) -> list[dict[str, Any]]:
     if build.profile.registry_secret is not None:
         mounts.append({"name": "registry", "mountPath": REGISTRY_FOLDER, "readOnly": True})
     return mounts
+
+
+def node_selector(platform: str) -> dict[str, str]:
+    """Return the labels of nodes on which images of *platform* run."""
+    system, _, architecture = platform.partition("/")
+    return {"kubernetes.io/os": system, "kubernetes.io/arch": architecture}
