@@ -159,6 +159,13 @@ class Environment:
     dockerfile: str | None = None
     context: bytes | None = field(default=None, repr=False)
 
+    @property
+    def takes_root(self) -> str:
+        """The setting that only a builder of Dockerfiles can serve, ``apt`` or ``dockerfile``; empty without one."""
+        if self.apt:
+            return "apt"
+        return "dockerfile" if self.dockerfile is not None else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

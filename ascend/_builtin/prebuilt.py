@@ -21,8 +21,7 @@ class PrebuiltImages:
     name = "prebuilt"
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:  # noqa: ARG002 - nothing to wait for
-        if environment.apt or environment.dockerfile is not None:
-            what = "apt" if environment.apt else "dockerfile"
+        if what := environment.takes_root:
             msg = f"the image builder prebuilt builds nothing, and {what} is set: set another image_builder"
             raise EnvironmentBuildError(msg)
         return Image(environment.base_image, complete=False)

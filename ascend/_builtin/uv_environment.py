@@ -26,7 +26,8 @@ from urllib.request import url2pathname
 
 from ascend.building.flights import Flights
 from ascend.building.folders import cache_folder
-from ascend.building.uv_program import UnsolvableError, Uv, answer_settings, with_indexes
+from ascend.building.locks import parsed
+from ascend.building.uv_program import Uv, answer_settings, with_indexes
 from ascend.errors import EnvironmentBuildError
 from ascend.model import Image, Profile
 
@@ -68,8 +69,7 @@ class UvEnvironments:
         """Leave who installs alone: what is half there would be of no use, and all of it is kept for the next time."""
 
     def _find_or_make(self, environment: Environment, report: Callable[[str], None]) -> Image:
-        if environment.apt or environment.dockerfile is not None:
-            what = "apt" if environment.apt else "dockerfile"
+        if what := environment.takes_root:
             msg = f"the image builder virtualenv installs requirements only, and {what} is set: run it on kubernetes"
             raise EnvironmentBuildError(msg)
         if environment.base_image != f"python:{environment.python}-slim":
@@ -88,14 +88,9 @@ class UvEnvironments:
 
 def _canonical(text: str) -> str:
     """Return the requirement *text* as everybody else would have written it."""
-    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
-    from packaging.utils import canonicalize_name  # noqa: PLC0415
+    from packaging.utils import canonicalize_name  # noqa: PLC0415 - only who installs something needs it
 
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as exc:
-        msg = f"{text!r} is no requirement such as 'torch==2.6.0' or 'name @ https://…': {exc}"
-        raise UnsolvableError(msg) from exc
+    requirement = parsed(text)
     requirement.name = canonicalize_name(requirement.name)
     return str(requirement)
 

@@ -28,8 +28,7 @@ class UvInstalls:
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
         def make() -> Image:
-            if environment.apt or environment.dockerfile is not None:
-                what = "apt" if environment.apt else "dockerfile"
+            if what := environment.takes_root:
                 msg = f"the image builder uv installs requirements only, and {what} is set: set another image_builder"
                 raise UnsolvableError(msg)
             return Image(environment.base_image, lock=locked(environment, self._profile, report).lock)

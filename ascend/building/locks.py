@@ -33,9 +33,11 @@ from ascend.errors import EnvironmentBuildError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from packaging.requirements import Requirement
+
     from ascend.model import Environment, Profile
 
-__all__ = ["FRESH_SECONDS", "PLATFORMS", "locked", "pins", "resolve"]
+__all__ = ["FRESH_SECONDS", "PLATFORMS", "locked", "parsed", "pins", "resolve"]
 
 FRESH_SECONDS = 24 * 3600.0
 """How long a lock is kept for the next who asks for the same."""
@@ -118,15 +120,20 @@ def pins(lock: str) -> dict[str, str]:
     return {each["name"]: each["version"] or each["url"] for each in found if each}
 
 
-def _travelling(text: str) -> str:
-    """Return the requirement *text* in its usual form; `UnsolvableError` for one that pods cannot fetch."""
+def parsed(text: str) -> Requirement:
+    """Return the requirement *text*; `UnsolvableError` if it is none."""
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - only who installs needs it
 
     try:
-        requirement = Requirement(text)
+        return Requirement(text)
     except InvalidRequirement as exc:
         msg = f"{text!r} is no requirement such as 'torch==2.6.0' or 'name @ https://…': {exc}"
         raise UnsolvableError(msg) from exc
+
+
+def _travelling(text: str) -> str:
+    """Return the requirement *text* in its usual form; `UnsolvableError` for one that pods cannot fetch."""
+    requirement = parsed(text)
     scheme = urlsplit(requirement.url or "").scheme
     if scheme == "file":
         msg = (
