@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ascend.building.flights import Flights
 from ascend.building.folders import cache_folder
+from ascend.building.tables import known_table
 from ascend.errors import AscendError, ConfigError
 
 if TYPE_CHECKING:
@@ -115,12 +116,7 @@ class AutoImages:
 
 def uses_before_image(profile: Profile) -> int:
     """Return which use has an image built, by ``[plugins.auto]``; `ConfigError` if that makes no sense."""
-    table = profile.plugin_config.get("auto", {})
-    for name in table:
-        if name != "uses":
-            msg = f"[plugins.auto] has no setting {name!r}: there is uses"
-            raise ConfigError(msg)
-    uses = table.get("uses", _DEFAULT_USES)
+    uses = known_table(profile, "auto", ["uses"]).get("uses", _DEFAULT_USES)
     if isinstance(uses, bool) or not isinstance(uses, int) or uses < 1:
         msg = (
             f"uses in [plugins.auto] must be a whole number above 0, not {uses!r}; image_builder 'uv' builds no images"

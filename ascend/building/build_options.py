@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from ascend.building.tables import known_table
 from ascend.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ class BuildOptions:
 
 def build_options(profile: Profile) -> BuildOptions:
     """Return the options of *profile*; `ConfigError` for an unknown one, and for a value that does not fit."""
-    table = profile.plugin_config.get("build", {})
-    known = {field.name for field in fields(BuildOptions)}
-    for name in table:
-        if name not in known:
-            msg = f"[plugins.build] has no setting {name!r}: there are {', '.join(sorted(known))}"
-            raise ConfigError(msg)
+    table = known_table(profile, "build", (field.name for field in fields(BuildOptions)))
     return BuildOptions(
         timeout=_seconds(table, "timeout", BuildOptions.timeout),
         keep=_seconds(table, "keep", BuildOptions.keep),

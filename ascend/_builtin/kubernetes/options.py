@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from ascend.building.tables import known_table
 from ascend.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,12 +29,7 @@ class Options:
 
 def options_of(profile: Profile) -> Options:
     """Return the options of *profile*; `ConfigError` for an unknown one, and for a value that does not fit."""
-    table = profile.plugin_config.get("kubernetes", {})
-    known = {field.name for field in fields(Options)}
-    for name in table:
-        if name not in known:
-            msg = f"[plugins.kubernetes] has no setting {name!r}: there are {', '.join(sorted(known))}"
-            raise ConfigError(msg)
+    table = known_table(profile, "kubernetes", (field.name for field in fields(Options)))
     path, timeout = table.get("kubeconfig"), table.get("unreachable_timeout", Options.unreachable_timeout)
     if path is not None and not isinstance(path, str):
         msg = f"kubeconfig in [plugins.kubernetes] must be a path, not {path!r}"
