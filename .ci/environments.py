@@ -2,6 +2,7 @@
 
 usage: environments.py         .cache/venvs/VERSION for each: the project, its plugins and the tools
        environments.py demo    .cache/venvs/demo of the newest Python: the project only
+       environments.py bench   .cache/venvs/bench of the newest Python: the project, and its plugins as users have them
 
 All versions are those of constraints.txt.
 """
@@ -29,8 +30,8 @@ def main() -> None:
     if not found:
         sys.exit(f"error: found no Python of {', '.join(VERSIONS)} on PATH or under pyenv; install one of them")
     uv = find_uv()
-    if sys.argv[1:] == ["demo"]:
-        refresh(uv, "demo", list(found.values())[-1], develop=False)
+    if sys.argv[1:] in (["demo"], ["bench"]):
+        refresh(uv, sys.argv[1], list(found.values())[-1], develop=False)
         return
     for version, python in found.items():
         refresh(uv, version, python)
@@ -71,24 +72,28 @@ def find_uv() -> str:
 
 def refresh(uv: str, name: str, python: str, *, develop: bool = True) -> None:
     """Bring the environment called *name* up to date; does nothing if its inputs are as they were."""
-    plugins = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml")) if develop else []
+    plugins = [] if name == "demo" else sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
     venv = CACHE / "venvs" / name
-    stamp, digest = venv / "inputs.sha256", digest_of(python, plugins)
+    stamp, digest = venv / "inputs.sha256", digest_of(name, python, plugins)
     if stamp.is_file() and stamp.read_text() == digest:
         print(f"{name}: ready in .cache/venvs/{name}", flush=True)
         return
     print(f"{name}: making .cache/venvs/{name} with {python}", flush=True)
     call([uv, "venv", "--quiet", "--clear", "--python", python, str(venv)])
-    editable = [argument for path in (ROOT, *plugins) for argument in ("--editable", str(path))]
+    # A package in a folder of its author's travels with each call.
+    folders = ["--editable", str(ROOT)]
+    folders += [argument for path in plugins for argument in (["--editable"] if develop else []) + [str(path)]]
     install = [uv, "pip", "install", "--quiet", "--python", str(venv), "--constraint", str(CONSTRAINTS)]
     tools = ["--group", "dev"] if develop else []
-    call([*install, "--build-constraint", str(CONSTRAINTS), *tools, *editable])
+    call([*install, "--build-constraint", str(CONSTRAINTS), *tools, *folders])
     stamp.write_text(digest)
 
 
-def digest_of(python: str, plugins: list[Path]) -> str:
+def digest_of(name: str, python: str, plugins: list[Path]) -> str:
     """Return a digest of all that an environment is made from."""
     files = [CONSTRAINTS, Path(__file__), *(path / "pyproject.toml" for path in (ROOT, *plugins))]
+    if name == "bench":
+        files += (each for path in plugins for each in sorted(path.rglob("*.py")))
     parts = [python.encode(), str(ROOT).encode(), *(path.read_bytes() for path in files)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 

@@ -7,41 +7,78 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.kubernetes import BARE, PYTHON
+from benchmarks.kubernetes import BARE
 from benchmarks.measure import ROOT, ChildError, Options, Row, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.testcluster.access import Access
+    from tests.testcluster.namespaces import Namespace
+    from tests.testcluster.paths import State
 
 ENVIRONMENTS = {
     "small": ["cloudpickle", "packaging"],
     "science": ["numpy", "pandas", "scikit-learn"],
 }
+PYTHON = ROOT / ".cache" / "venvs" / "bench" / "bin" / "python"
 _SECONDS = 3600
-_WAYS = ("pip in the pod", "uv", "layer", "kaniko", "buildkit")
+_WAYS = ("pip in the pod", "uv", "uv, package cache", "layer", "kaniko", "buildkit")
+# What each builder needs its namespace to allow, and the rest of its settings beside the image of this cluster.
+_BUILDERS = {"kaniko": ("baseline", 'executor = "upstream"'), "buildkit": ("privileged", 'mode = "rootless"')}
 
 
 def run(options: Options) -> list[Table]:
     from tests.testcluster import access
-    from tests.testcluster.namespaces import temporary_namespace
+    from tests.testcluster.namespaces import temporary_claim, temporary_namespace
     from tests.testcluster.paths import ClusterError, State
 
     much = {"rounds": max(1, options.runs // 2), "again": options.calls, "environments": ENVIRONMENTS}
-    subprocess.run([sys.executable, ".ci/environments.py", "demo"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, ".ci/environments.py", "bench"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    state = State.of_this_clone()
     try:
-        cluster = access.own_access(State.of_this_clone())
+        cluster = access.own_access(state)
     except ClusterError as error:
         return [Table("from submit to the first result, with packages", "s", [Row("layer", [], str(error))])]
-    with tempfile.TemporaryDirectory() as folder, temporary_namespace(cluster, Path(folder)) as namespace:
-        found = _client(much, namespace.environ, folder)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        namespace = stack.enter_context(temporary_namespace(cluster, Path(folder)))
+        given = {**namespace.environ, "BENCH_CLAIM": stack.enter_context(temporary_claim(namespace))}
+        given |= stack.enter_context(_builders(cluster, namespace, state, folder))
+        found = _client(much, given, folder)
     return _tables(found, list(ENVIRONMENTS))
 
 
+@contextmanager
+def _builders(cluster: Access, namespace: Namespace, state: State, folder: str) -> Iterator[dict[str, str]]:
+    """Make what the plugins need: their images, a namespace each, named in the variables, and settings in *folder*."""
+    from tests.testcluster.cluster import image
+    from tests.testcluster.cluster import lock as cluster_lock
+    from tests.testcluster.namespaces import temporary_build_namespace
+
+    variables, lines = {}, []
+    with ExitStack() as stack:
+        for name, (level, settings) in _BUILDERS.items():
+            with cluster_lock():
+                reference = image(state, name, _minor())
+            lines += [f"[plugins.{name}]", f'image = "{reference}"', settings]
+            made = stack.enter_context(temporary_build_namespace(cluster, namespace, level))
+            variables[f"BENCH_NAMESPACE_{name.upper()}"] = made
+        Path(folder, "ascend.toml").write_text("\n".join(lines), encoding="utf-8")
+        yield variables
+
+
+def _minor() -> str:
+    code = "import sys; print(*sys.version_info[:2], sep='.')"
+    return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _client(much: dict[str, Any], variables: dict[str, str], folder: str) -> dict[str, Any]:
-    minor = subprocess.run(
-        [PYTHON, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    image = variables["ASCEND_BASE_IMAGE"].replace("{python}", minor)
+    image = variables["ASCEND_BASE_IMAGE"].replace("{python}", _minor())
     given = {
         **os.environ,
         **variables,

@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).parent))
 from kubernetes_client import BareJobs  # type: ignore[import-not-found]
 
 _PIP = "pip in the pod"
+_CACHED = "uv, package cache"
 _PAUSE = 1.0
 
 
@@ -52,7 +53,7 @@ def with_pip(names: list[str]) -> dict[str, str]:
 def builders() -> list[str]:
     """Return the ways that are installed here."""
     plugins = {entry.name for entry in entry_points(group="ascend")}
-    return ["uv", "layer", *(name for name in ("kaniko", "buildkit") if name in plugins)]
+    return ["uv", _CACHED, "layer", *(name for name in ("kaniko", "buildkit") if name in plugins)]
 
 
 class Ways:
@@ -81,9 +82,12 @@ class Ways:
                 self._note("first", key, _call(executor, with_pip, packages))
             return
         registry = f"{os.environ['BENCH_REGISTRY']}/{random.randrange(16**8):08x}"
-        options |= {"image_builder": way, "registry": registry, "requirements": packages}
-        if way in {"kaniko", "buildkit"}:
-            options["build_namespace"] = os.environ["BENCH_NAMESPACE"]
+        builder = "uv" if way == _CACHED else way
+        options |= {"image_builder": builder, "registry": registry, "requirements": packages}
+        if way == _CACHED:
+            options["package_cache"] = os.environ["BENCH_CLAIM"]
+        if namespace := os.environ.get(f"BENCH_NAMESPACE_{way.upper()}"):
+            options["build_namespace"] = namespace
         with AscendExecutor(**options) as executor:
             self._note("first", key, _call(executor, versions, packages))
             for _ in range(self._again):

@@ -28,6 +28,8 @@ def run(options: Options) -> list[Table]:
 
     much = {
         "pairs": 4 * options.runs,
+        "row": 2 * options.runs,
+        "rows": max(1, options.runs // 2),
         "burst": min(20, 4 * options.calls),
         "bursts": max(1, options.runs - 1),
         "many": max(1, options.tasks // 2),
@@ -61,7 +63,7 @@ def _client(much: dict[str, int], variables: dict[str, str], folder: str) -> dic
 
 def _tables(much: dict[str, int], found: dict[str, Any]) -> list[Table]:
     calls = found["call"]
-    burst, many = much["burst"], much["many"]
+    row, burst, many = much["row"], much["burst"], much["many"]
     shipped = f"shipped with each call: the runner, and {', '.join(found['shipped']) or 'no source'}"
 
     def rows(key: str, *others: tuple[str, str]) -> list[Row]:
@@ -71,7 +73,7 @@ def _tables(much: dict[str, int], found: dict[str, Any]) -> list[Table]:
 
     return [
         Table(
-            "one call on Kubernetes, after a warm-up call",
+            "one call on Kubernetes, after a warm-up call, at any moment",
             "s",
             [Row(OURS, [each["seconds"] for each in calls]), Row(BARE, found["bare"])],
             notes=[
@@ -85,6 +87,7 @@ def _tables(much: dict[str, int], found: dict[str, Any]) -> list[Table]:
             [Row(phase, [each[phase] for each in calls if phase in each]) for phase in _PHASES],
             ours="",
         ),
+        Table(f"one of {row} calls in a row, each made when the last was answered", "s", rows("row", (BARE, "jobs"))),
         Table(f"{burst} calls at once", "s", rows("burst", (BARE, "jobs"))),
         Table(f"map of {many} calls", "s", rows("many", (BARE, "jobs"), (INDEXED, "indexes"))),
         Table(

@@ -59,6 +59,14 @@ class BareJobs:
                 sys.exit("the bare Jobs did not end")
         return max(moment for name in names for moment in self._ended[name]) - start
 
+    def in_a_row(self, jobs: int) -> float:
+        """Return the seconds a Job takes of several, each created as soon as the container before it has ended."""
+        self.run(1)
+        start = time.perf_counter()
+        for _ in range(jobs):
+            self.run(1)
+        return (time.perf_counter() - start) / jobs
+
     def _job(self, name: str, pods: int) -> dict[str, Any]:
         container = {
             "name": "main",
@@ -126,6 +134,11 @@ class Calls:
         phases = {phase.name: phase.seconds for phase in future.timeline.phases}
         return {"seconds": seconds, "cpu": time.process_time() - before, **phases}
 
+    def in_a_row(self, count: int) -> float:
+        """Return the seconds a call takes of several, each made as soon as the one before it was answered."""
+        self.one()
+        return sum(self.one()["seconds"] for _ in range(count)) / count
+
     def submitted(self, count: int) -> dict[str, float]:
         numbers = [next(self._numbers) for _ in range(count)]
         before, start = time.process_time(), time.perf_counter()
@@ -144,12 +157,13 @@ class Calls:
         return {"seconds": seconds, "cpu": time.process_time() - before}
 
 
-def measure(pairs: int, burst: int, bursts: int, many: int, manys: int) -> dict[str, Any]:
+def measure(much: dict[str, int]) -> dict[str, Any]:
     """Measure everything; each round lets the contestants begin in another order."""
+    pairs, row, burst, many = much["pairs"], much["row"], much["burst"], much["many"]
     bare = BareJobs()
     bare.run(1)
     resident = _resident()
-    found: dict[str, Any] = {"spans": {}, "bare": [], "call": [], "burst": [], "many": [], "first": []}
+    found: dict[str, Any] = {"spans": {}, "bare": [], "call": [], "row": [], "burst": [], "many": [], "first": []}
     for _ in range(max(2, pairs // 4)):
         time.sleep(random.uniform(0, _PHASE))
         found["first"].append(_first())
@@ -162,10 +176,13 @@ def measure(pairs: int, burst: int, bursts: int, many: int, manys: int) -> dict[
                 for which in _turn(("bare", "call"), number):
                     time.sleep(random.uniform(0, _PHASE))
                     found[which].append(bare.run(1) if which == "bare" else calls.one())
-        for number in range(bursts):
+        for number in range(much["rows"]):
+            contestants = {"ascend": lambda: calls.in_a_row(row), "jobs": lambda: bare.in_a_row(row)}
+            found["row"].append(_round(number, **contestants))
+        for number in range(much["bursts"]):
             found["burst"].append(_round(number, ascend=lambda: calls.submitted(burst), jobs=lambda: bare.run(burst)))
-        with _span(found, "many", many * manys):
-            for number in range(manys):
+        with _span(found, "many", many * much["manys"]):
+            for number in range(much["manys"]):
                 contestants = {"ascend": lambda: calls.mapped(many), "jobs": lambda: bare.run(many)}
                 found["many"].append(_round(number, **contestants, indexes=lambda: bare.run(1, many)))
         found["resident"] = {"before": resident, "after": _resident()}
@@ -224,4 +241,4 @@ def _resident() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(**json.loads(sys.argv[1]))))
+    print(json.dumps(measure(json.loads(sys.argv[1]))))

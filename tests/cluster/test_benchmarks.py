@@ -19,7 +19,7 @@ def test_the_benchmark_on_kubernetes_measures_everything(own_cluster, environ, m
 
     tables = run(TINY)
 
-    assert len(tables) == 9
+    assert len(tables) == 10
     for each in tables:
         assert each.rows, each
         assert all(row.values for row in each.rows), each

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
-import shutil
 import zlib
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from ascend.errors import ContainerConfigError, EnvironmentBuildError
 from tests.package_index import package_index, wheel
+from tests.testcluster.namespaces import temporary_claim
 
 FILES = {"tiny_base.py": "answer = 42\n"}
 SCIENCE = ["numpy", "pandas", "scikit-learn"]
@@ -180,24 +180,8 @@ def test_many_tasks_that_start_together_have_the_same_versions(make):
 @pytest.fixture
 def claim(own_cluster, kubernetes):
     """A claim for a folder of the node that every pod may write to."""
-    folder = Path("/var/tmp", kubernetes.name)
-    folder.mkdir()
-    folder.chmod(0o777)
-    spec = {
-        "capacity": {"storage": "1Gi"},
-        "accessModes": ["ReadWriteMany"],
-        "storageClassName": "",
-        "hostPath": {"path": str(folder)},
-        "claimRef": {"namespace": kubernetes.name, "name": "packages"},
-    }
-    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": kubernetes.name}, "spec": spec}
-    wanted = {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "1Gi"}}}
-    asked = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "packages"}, "spec": wanted}
-    kubernetes.admin.request("POST", "api/v1/persistentvolumes", volume)
-    kubernetes.admin.request("POST", f"api/v1/namespaces/{kubernetes.name}/persistentvolumeclaims", asked)
-    yield "packages"
-    kubernetes.admin.request("DELETE", f"api/v1/persistentvolumes/{kubernetes.name}")
-    shutil.rmtree(folder)
+    with temporary_claim(kubernetes) as name:
+        yield name
 
 
 def test_pods_with_a_package_cache_download_once(make, index, claim):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "the-way-of-a-call.md"
-LONG = "a call that is seen to run for longer than 0.5 s"
+LONG = "a call that is seen to run for longer than a second"
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 

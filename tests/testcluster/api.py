@@ -27,6 +27,8 @@ GROUPS = {
     "limitranges": "api/v1",
     "namespaces": "api/v1",
     "nodes": "api/v1",
+    "persistentvolumeclaims": "api/v1",
+    "persistentvolumes": "api/v1",
     "pods": "api/v1",
     "resourcequotas": "api/v1",
     "rolebindings": "apis/rbac.authorization.k8s.io/v1",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.testcluster.api import Api, ApiError, Object
@@ -15,7 +17,6 @@ from tests.testcluster.cluster import RESTRICTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.testcluster.access import Access
 
@@ -103,6 +104,30 @@ def temporary_build_namespace(access: Access, namespace: Namespace, level: str) 
     finally:
         api.request("DELETE", f"api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
         api.delete("namespaces", name)
+
+
+@contextlib.contextmanager
+def temporary_claim(namespace: Namespace, name: str = "packages") -> Iterator[str]:
+    """Make a claim for a folder of the node that every pod of *namespace* may write to, on a cluster of our own."""
+    folder = Path("/var/tmp", namespace.name)
+    folder.mkdir()
+    folder.chmod(0o777)
+    modes = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    spec = {
+        **modes,
+        "capacity": {"storage": "1Gi"},
+        "hostPath": {"path": str(folder)},
+        "claimRef": {"namespace": namespace.name, "name": name},
+    }
+    wanted = {**modes, "resources": {"requests": {"storage": "1Gi"}}}
+    namespace.admin.create("persistentvolumes", {"metadata": {"name": namespace.name}, "spec": spec})
+    try:
+        claim = {"metadata": {"name": name}, "spec": wanted}
+        namespace.admin.create("persistentvolumeclaims", claim, namespace.name)
+        yield name
+    finally:
+        namespace.admin.delete("persistentvolumes", namespace.name)
+        shutil.rmtree(folder)
 
 
 def _create_user(api: Api, namespace: str) -> None:

@@ -25,7 +25,8 @@ __all__ = ["PodLog"]
 
 # A pod's status may come that much later than the end of its log.
 _END_SECONDS = 10.0
-_FOLLOW_AFTER = 0.5
+# The kubelet tells once a second what has ended: whatever ends before is read once.
+_FOLLOW_AFTER = 1.0
 _STREAM_SECONDS = 3600.0
 _READ_SECONDS = 30.0
 _LONGEST_PAUSE = 60.0
