@@ -108,6 +108,14 @@ def _tables(found: dict[str, Any], names: list[str]) -> list[Table]:
             )
         )
         tables.append(
+            Table(
+                f"{name}: of it, until the environment was resolved, and built where that is done before the call",
+                "s",
+                _rows(found, "environment", name),
+                ours="layer",
+            )
+        )
+        tables.append(
             Table(f"{name}: the first call of the next client", "s", _rows(found, "next", name), ours="layer")
         )
         tables.append(

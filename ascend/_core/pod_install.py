@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 
 from ascend._core import guard, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 __all__ = ["install", "install_into"]
@@ -71,14 +73,40 @@ def install_into(settings: dict[str, str], transport_of: Any, draft: str, target
     if b"--extra-index-url " in content:
         # The hashes tell which file it must be, whichever index has it.
         command.append("--index-strategy=unsafe-best-match")
-    _run([*command, f"--link-mode={'hardlink' if same else 'copy'}", "-r", lock], environ)
+    with _first_of_all(settings):
+        _run([*command, f"--link-mode={'hardlink' if same else 'copy'}", "-r", lock], environ)
     os.makedirs(target, exist_ok=True)
     if "NETRC" in environ:
         os.unlink(environ["NETRC"])
 
 
+@contextmanager
+def _first_of_all(settings: dict[str, str]) -> Iterator[None]:
+    """Let one of many pods that start together fill their package cache, and the others find it filled."""
+    folder = settings.get("ASCEND_PACKAGE_CACHE")
+    filled = os.path.join(folder or "", f"ascend-{settings['ASCEND_LOCK_DIGEST']}.filled")
+    if folder is None or os.path.exists(filled):
+        yield
+        return
+    import fcntl  # noqa: PLC0415 - here and below: only who installs something pays for it
+
+    lock = os.open(f"{filled}.lock", os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        # A file system without locks lets all go at once, which uv's own cache stands.
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(filled):
+            yield
+            os.close(os.open(filled, os.O_WRONLY | os.O_CREAT, 0o666))
+            return
+    finally:
+        # Closed is released; the kernel closes it for a pod that is killed.
+        os.close(lock)
+    yield
+
+
 def _fetch(settings: dict[str, str], what: str, transport_of: Any) -> bytearray:
-    import hashlib  # noqa: PLC0415 - here and below: only who installs something pays for it
+    import hashlib  # noqa: PLC0415 - as above
 
     url = settings[f"ASCEND_{what}_URL"]
     data: bytearray = transport_of(url).read(url)

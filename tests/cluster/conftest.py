@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,11 +16,12 @@ from tests.testcluster import access, cluster
 from tests.testcluster.build import KWOK
 from tests.testcluster.namespaces import temporary_namespace
 from tests.testcluster.nodes import changed_node, pretended_nodes
-from tests.testcluster.paths import ClusterError, State
+from tests.testcluster.paths import ROOT, ClusterError, State
 
 # Tests do not see these: tests/conftest.py hides the settings of this machine.
 _ENVIRON = dict(os.environ)
 _HERE = Path(__file__).parent
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _PATIENCE = 60.0
 
 
@@ -81,12 +83,14 @@ def pretend(own_cluster):
 
 
 @pytest.fixture(scope="session")
-def make_image(own_cluster):
+def make_image(own_cluster, environ):
     """Return what makes an image in the registry of this machine's own cluster, and returns its reference."""
 
     def make(name):
-        with cluster.lock():
-            return cluster.image(own_cluster.state, name, f"{sys.version_info[0]}.{sys.version_info[1]}")
+        # In a process that sees the folders of its user, where what it compiles is kept, and not those of a test.
+        command = [sys.executable, "-m", "tests.testcluster", "image", name, "--python", PYTHON]
+        done = subprocess.run(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.strip()
 
     return make
 

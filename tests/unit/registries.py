@@ -28,7 +28,7 @@ def registry(folder, *, address="127.0.0.1", **changes):
     """Run a registry that keeps its content in *folder*; yield its name. *changes* go over its settings."""
     program = shutil.which("docker-registry")
     if program is None:
-        pytest.skip("docker-registry is not installed: apt-get install docker-registry")
+        pytest.fail("docker-registry is not installed: apt-get install docker-registry")
     name = f"{address}:{free_port(address)}"
     storage = {"filesystem": {"rootdirectory": str(folder / "content")}, "delete": {"enabled": True}}
     settings = {

@@ -4,10 +4,12 @@ import io
 import json
 import sys
 from functools import partial
+from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
+from benchmarks import picture
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measure import (
     FULL,
@@ -158,3 +160,25 @@ def test_the_command_writes_what_it_measured(tmp_path, capsys):
 
     assert "pending futures" in capsys.readouterr().out
     assert list(json.loads(file.read_text(encoding="utf-8"))["benchmarks"]) == ["pending"]
+
+
+def test_a_picture_has_a_bar_for_each_row_with_values(tmp_path, monkeypatch):
+    measured = {"benchmarks": {"one": [table().__dict__ | {"rows": [row.__dict__ for row in table().rows]}]}}
+    (tmp_path / "it.json").write_text(json.dumps(measured))
+    monkeypatch.setattr(sys, "argv", ["picture", str(tmp_path / "it.json"), "a title", str(tmp_path / "it.svg")])
+
+    picture.main()
+
+    tree = ET.parse(tmp_path / "it.svg")
+    texts = [each.text for each in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["a title (ms)", "ascend", "2.0", "peer", "4.0"]
+    widths = [each.get("width") for each in tree.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert float(widths[1]) == pytest.approx(2 * float(widths[0]), abs=0.2)
+
+
+def test_a_picture_of_a_table_that_is_not_there_names_those_that_are(tmp_path, monkeypatch):
+    (tmp_path / "it.json").write_text(json.dumps({"benchmarks": {"one": [{"title": "a title"}]}}))
+    monkeypatch.setattr(sys, "argv", ["picture", str(tmp_path / "it.json"), "another", str(tmp_path / "it.svg")])
+
+    with pytest.raises(SystemExit, match="has no table 'another'; it has 'a title'"):
+        picture.main()
