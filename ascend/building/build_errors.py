@@ -79,4 +79,5 @@ def _verdict(status: JobStatus, failure: Failure, options: BuildOptions) -> _Ver
         return _Verdict(ImageBuildError, "somebody deleted its Job or its pod", "run it again")
     if reason:
         return _Verdict(ImageBuildError, f"its pod was lost: {status.message or reason}", "run it again")
-    return _Verdict(ImageBuildError, failure.message or f"it ended with exit code {status.exit_code}")
+    why = failure.message or f"it ended with exit code {status.exit_code}"
+    return _Verdict(ImageBuildError, f"{status.message}: {why}" if status.message else why)

@@ -93,12 +93,14 @@ def _completed(build: Build, pod: Manifest) -> Manifest:
         pod.setdefault(name, value)
     if build.profile.registry_secret is not None:
         pod.setdefault("imagePullSecrets", [{"name": build.profile.registry_secret}])
-    container = next(each for each in pod["containers"] if each["name"] == "main")
-    container.setdefault("imagePullPolicy", "IfNotPresent")
-    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+    main = next(each for each in pod["containers"] if each["name"] == "main")
     options = build.options
     resources = {"requests": {"cpu": options.cpu, "memory": options.memory}, "limits": {"memory": options.memory}}
-    container.setdefault("resources", resources)
+    # Init containers run before the others, so they take nothing more; a quota wants all to say what they take.
+    for container in (*pod.get("initContainers", ()), main):
+        container.setdefault("imagePullPolicy", "IfNotPresent")
+        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+        container.setdefault("resources", deepcopy(resources))
     return pod
 
 

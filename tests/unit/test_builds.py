@@ -52,6 +52,7 @@ def ended(**details):
         (ended(reason="Deleted"), ImageBuildError, "somebody deleted"),
         (ended(reason="Disrupted"), ImageBuildError, "run it again"),
         (ended(exit_code=1), ImageBuildError, "exit code 1"),
+        (ended(exit_code=1, message="its init container 'fetch' failed"), ImageBuildError, "'fetch' failed: it ended"),
     ],
 )
 def test_the_end_of_a_build_has_a_type_and_a_remedy(status, kind, words):
@@ -104,6 +105,17 @@ def test_the_time_of_a_build_begins_with_its_pod(queue_timeout, longest):
     assert spec["template"]["spec"]["activeDeadlineSeconds"] == 61
     # What waits for a node as long as anybody waits for it has all of its time left.
     assert spec["activeDeadlineSeconds"] >= longest + 61
+
+
+def test_a_quota_finds_the_memory_of_init_containers_too():
+    pod = LayerRecipe(Profile(), by_storage=False).pod(build())
+    own = {"requests": {"cpu": "1"}}
+    pod["initContainers"] = [{"name": "fetch"}, {"name": "unpack", "resources": own}]
+    made = build_job(build(), "layer", pod)["spec"]["template"]["spec"]
+    fetch, unpack = made["initContainers"]
+    assert fetch["resources"] == made["containers"][0]["resources"]
+    assert fetch["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert unpack["resources"] == own
 
 
 def test_the_job_is_named_after_its_image_and_says_what_it_builds():
