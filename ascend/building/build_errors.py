@@ -71,11 +71,13 @@ def _verdict(status: JobStatus, failure: Failure, options: BuildOptions) -> _Ver
     if reason == "DeadlineExceeded":
         why = f"it ran longer than {options.timeout:g} s"
         return _Verdict(BuildTimeoutError, why, "raise timeout or cpu in [plugins.build]")
-    if reason == "OOMKilled" or status.signal == "SIGKILL":
+    # A pod that is deleted, evicted or late is killed too, and says so.
+    if reason == "OOMKilled" or (status.signal == "SIGKILL" and not reason):
         why = f"it needed more than its memory, {options.memory}"
         return _Verdict(BuildOutOfMemoryError, why, "raise memory in [plugins.build]")
     if reason in {"Deleted", "PodDeleted"}:
         return _Verdict(ImageBuildError, "somebody deleted its Job or its pod", "run it again")
-    if reason in {"Disrupted", "Lost"}:
+    if reason:
         return _Verdict(ImageBuildError, f"its pod was lost: {status.message or reason}", "run it again")
-    return _Verdict(ImageBuildError, failure.message or f"it ended with exit code {status.exit_code}")
+    why = failure.message or f"it ended with exit code {status.exit_code}"
+    return _Verdict(ImageBuildError, f"{status.message}: {why}" if status.message else why)

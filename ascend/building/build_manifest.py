@@ -29,6 +29,8 @@ WAITS = f"{LABEL_PREFIX}/waits-"
 """What the annotations of those who wait for a build begin with."""
 
 _QUEUE_SECONDS = 3600.0
+# What a pod needs between its node and its first step, and what comes after its last.
+_SLACK_SECONDS = 900.0
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
 
 
@@ -43,12 +45,13 @@ def job_name(image: ImageName) -> str:
 def build_job(build: Build, builder: str, pod: Manifest) -> Manifest:
     """Return the Job of *build*, suspended: it begins when its Secret is there."""
     key, profile, options = build.destination.tag, build.profile, build.options
+    queue_timeout = profile.needs.queue_timeout or _QUEUE_SECONDS
     labels = {**_LABELS, BUILD_LABEL: key}
     annotations = {
         f"{LABEL_PREFIX}/builder": builder,
         f"{LABEL_PREFIX}/image": str(build.destination),
         f"{LABEL_PREFIX}/project": profile.project,
-        f"{LABEL_PREFIX}/queue-timeout": f"{profile.needs.queue_timeout or _QUEUE_SECONDS:.15g}",
+        f"{LABEL_PREFIX}/queue-timeout": f"{queue_timeout:.15g}",
         f"{LABEL_PREFIX}/requirements": ", ".join(build.environment.requirements),
         f"{LABEL_PREFIX}/user": profile.user,
         FILES: build.secret,
@@ -65,7 +68,8 @@ def build_job(build: Build, builder: str, pod: Manifest) -> Manifest:
             "backoffLimitPerIndex": 0,
             "maxFailedIndexes": 1,
             "podReplacementPolicy": "Failed",
-            "activeDeadlineSeconds": math.ceil(options.timeout),
+            # It counts from the Job's start, the pod's own from its node. Who joins may wait longer than who began.
+            "activeDeadlineSeconds": math.ceil(max(queue_timeout, _QUEUE_SECONDS) + options.timeout + _SLACK_SECONDS),
             "ttlSecondsAfterFinished": math.ceil(options.keep),
             "podFailurePolicy": {
                 # A preempted or drained build is begun again.
@@ -81,6 +85,7 @@ def _completed(build: Build, pod: Manifest) -> Manifest:
     pod = deepcopy(pod)
     for name, value in {
         "restartPolicy": "Never",
+        "activeDeadlineSeconds": math.ceil(build.options.timeout),
         "terminationGracePeriodSeconds": 5,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -88,12 +93,14 @@ def _completed(build: Build, pod: Manifest) -> Manifest:
         pod.setdefault(name, value)
     if build.profile.registry_secret is not None:
         pod.setdefault("imagePullSecrets", [{"name": build.profile.registry_secret}])
-    container = next(each for each in pod["containers"] if each["name"] == "main")
-    container.setdefault("imagePullPolicy", "IfNotPresent")
-    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+    main = next(each for each in pod["containers"] if each["name"] == "main")
     options = build.options
     resources = {"requests": {"cpu": options.cpu, "memory": options.memory}, "limits": {"memory": options.memory}}
-    container.setdefault("resources", resources)
+    # Init containers run before the others, so they take nothing more; a quota wants all to say what they take.
+    for container in (*pod.get("initContainers", ()), main):
+        container.setdefault("imagePullPolicy", "IfNotPresent")
+        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+        container.setdefault("resources", deepcopy(resources))
     return pod
 
 

@@ -97,8 +97,8 @@ class BuildRun:
             following.start()
             status = self._wait(events, closing)
             ended = status is not None
-            if status is not None and status.phase == "failed":
-                self._note_failure()
+            if status is not None and _failed_for_all(status):
+                self._note_failure(job["metadata"]["uid"])
             return status
         finally:
             following.stop()
@@ -207,10 +207,12 @@ class BuildRun:
         self._report(f"an earlier build has ended without this image: building again ({self._name})")
         self._delete({"uid": found["metadata"]["uid"]})
 
-    def _note_failure(self) -> None:
+    def _note_failure(self, uid: str) -> None:
         """Say that it has failed, which the Job itself does only a few seconds later: nobody is to wait for it."""
+        # With another uid the patch is refused: somebody has begun anew under the same name.
+        noted = {"metadata": {"uid": uid, "annotations": {_FAILED: "true"}}}
         with suppress(ClusterError):
-            self._connection.patch(self._path, {"metadata": {"annotations": {_FAILED: "true"}}}, MERGE_PATCH)
+            self._connection.patch(self._path, noted, MERGE_PATCH)
 
     def _leave(self) -> None:
         """Wait no more; a build that nobody waits for is stopped."""
@@ -242,3 +244,10 @@ class BuildRun:
 
     def _waiting(self) -> str:
         return f"{self._order.user}@{socket.gethostname()}:{os.getpid()}"
+
+
+def _failed_for_all(status: JobStatus) -> bool:
+    """Tell whether the build itself failed; what one waiter gave up on may still come about for the others."""
+    ran = status.exit_code is not None or status.signal is not None
+    # A disrupted pod is made again, however often this one has seen it.
+    return status.phase == "failed" and ran and status.reason != "Disrupted"

@@ -114,7 +114,8 @@ class Recipe(Protocol):
     def pod(self, build: Build) -> Manifest:
         """Return the pod's spec. Its container ``main`` builds and pushes, and exits with 0 once both are done.
 
-        What every such pod has is added: memory and CPUs, pull secrets, what `build_volumes` does not bring.
+        What every such pod has is added: memory and CPUs, also for init containers, a deadline, pull secrets, what
+        `build_volumes` does not bring.
         """
         ...
 

@@ -46,9 +46,10 @@ def print_attempt(connection: Connection, job: dict[str, Any], attempt: int | No
     """Print what an attempt of a Job has written until now."""
     name = job["metadata"]["name"]
     item = _attempt(pods_of(connection, job=name).get(name, []), attempt)
-    if item is None or read_pod(item).state not in {"running", "terminated"}:
+    pod = None if item is None else read_pod(item)
+    if pod is None or pod.state not in {"running", "terminated"}:
         raise _nothing_yet(connection, name, attempt)
-    problem = PodLog(connection, item["metadata"]["name"], _print).finish()
+    problem = PodLog(connection, pod.name, _print, pod.container).finish()
     if problem:
         raise ClusterError(f"the output of {name} could not be read to its end: {problem}")
 
@@ -112,9 +113,10 @@ class _AttemptFollower:
             self._end()
 
     def _begin(self, item: dict[str, Any]) -> None:
-        self.began, self._uid = True, item["metadata"]["uid"]
-        self._log = PodLog(self._connection, item["metadata"]["name"], _print)
-        if read_pod(item).state == "running":
+        pod = read_pod(item)
+        self.began, self._uid = True, pod.uid
+        self._log = PodLog(self._connection, pod.name, _print, pod.container)
+        if pod.state == "running":
             self._reader = threading.Thread(target=self._read, args=(self._log.follow,), daemon=True)
             self._reader.start()
 

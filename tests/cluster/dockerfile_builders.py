@@ -199,6 +199,23 @@ class BuildsDockerfiles(Setting):
         image = make_builder(storage=bucket).ensure(wanted, print)
         assert make_executor(base_image=image.reference).submit(count).result(timeout=60) == (2, "nine")
 
+    def test_a_context_that_no_image_can_fetch_is_told_at_once(self, make_builder, environment, bucket):
+        files = {"noise": os.urandom(1_500_000)}
+        dockerfile = f"FROM {environment().base_image}\nCOPY . /data\n"
+        wanted = environment(dockerfile=dockerfile, context=packed(files), base_image="registry.invalid/never:1")
+        with pytest.raises(BuildStartError, match="base_image"):
+            make_builder(storage=bucket).ensure(wanted, print)
+
+    @pytest.mark.usefixtures("make_builder")
+    def test_a_context_that_cannot_be_fetched_shows_why(self, environment, bucket):
+        profile = load_profile(arguments={"storage": bucket})
+        builder = Plugins.load(profile).image_builder(self.name, profile, _Forgetful(bucket))
+        dockerfile = f"FROM {environment().base_image}\nCOPY . /data\n"
+        wanted = environment(dockerfile=dockerfile, context=packed({"noise": os.urandom(1_500_000)}))
+        with pytest.raises(ImageBuildError, match="its init container 'fetch' failed") as caught:
+            builder.ensure(wanted, print)
+        assert any("HTTP Error 40" in line for line in caught.value.lines)
+
     def test_a_dockerfile_with_an_error_in_its_fifth_line(self, make_builder, environment):
         dockerfile = (
             f"FROM {environment().base_image}\nENV A=1\n\n# it fails\nRUN echo so far && \\\n    exit 7\nRUN true\n"
@@ -262,6 +279,13 @@ def _lines(values):
     return "".join(
         f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n" for name, value in values.items()
     )
+
+
+class _Forgetful(ObjectStorage):
+    """A storage whose links lead to what is not there."""
+
+    def sign(self, key, *arguments, **options):
+        return super().sign(f"{key}-gone", *arguments, **options)
 
 
 def _copy(namespace, name):

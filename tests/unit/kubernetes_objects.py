@@ -26,6 +26,11 @@ def pod(name="asc-0badc0de-1-0-abcde", state=None, *, phase="Pending", failures=
     return item
 
 
+def init_containers(**states):
+    """Return what a pod says of its init containers, by their names."""
+    return [{"name": name, "state": state, "restartCount": 0} for name, state in states.items()]
+
+
 def deleted(item):
     """Return the pod with the mark of what is being deleted."""
     item = copy.deepcopy(item)

@@ -40,6 +40,11 @@ def ended(**details):
         (ended(reason="OOMKilled", exit_code=137), BuildOutOfMemoryError, "its memory, 2Gi; raise memory"),
         (ended(signal="SIGKILL"), BuildOutOfMemoryError, "raise memory"),
         (ended(reason="DeadlineExceeded"), BuildTimeoutError, "longer than 3600 s; raise timeout"),
+        (ended(reason="DeadlineExceeded", signal="SIGKILL"), BuildTimeoutError, "longer than 3600 s"),
+        (ended(reason="Deleted", signal="SIGKILL"), ImageBuildError, "somebody deleted"),
+        (ended(reason="PodDeleted", signal="SIGKILL"), ImageBuildError, "somebody deleted"),
+        (ended(reason="Disrupted", signal="SIGKILL"), ImageBuildError, "its pod was lost"),
+        (ended(reason="Evicted", signal="SIGKILL", message="low on disk"), ImageBuildError, "lost: low on disk; run"),
         (ended(reason="Unschedulable", message="0/3 nodes"), BuildStartError, "0/3 nodes; lower cpu or memory"),
         (ended(reason="ErrImagePull", message="not found"), BuildStartError, "registry_secret"),
         (ended(reason="ExceededQuota", message="exceeded quota"), BuildStartError, "have the quota raised"),
@@ -47,6 +52,7 @@ def ended(**details):
         (ended(reason="Deleted"), ImageBuildError, "somebody deleted"),
         (ended(reason="Disrupted"), ImageBuildError, "run it again"),
         (ended(exit_code=1), ImageBuildError, "exit code 1"),
+        (ended(exit_code=1, message="its init container 'fetch' failed"), ImageBuildError, "'fetch' failed: it ended"),
     ],
 )
 def test_the_end_of_a_build_has_a_type_and_a_remedy(status, kind, words):
@@ -82,7 +88,7 @@ def job_of(made):
 def test_the_job_begins_suspended_and_goes_by_itself():
     made = build(options=BuildOptions(timeout=60.5, keep=5))
     spec = job_of(made)["spec"]
-    assert (spec["suspend"], spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (True, 61, 5)
+    assert (spec["suspend"], spec["ttlSecondsAfterFinished"]) == (True, 5)
     assert spec["backoffLimitPerIndex"] == 0
     pod = spec["template"]["spec"]
     assert (pod["automountServiceAccountToken"], pod["restartPolicy"]) == (False, "Never")
@@ -90,6 +96,26 @@ def test_the_job_begins_suspended_and_goes_by_itself():
         "requests": {"cpu": "500m", "memory": "2Gi"},
         "limits": {"memory": "2Gi"},
     }
+
+
+@pytest.mark.parametrize(("queue_timeout", "longest"), [(None, 3600), (5.0, 3600), (7200.0, 7200)])
+def test_the_time_of_a_build_begins_with_its_pod(queue_timeout, longest):
+    profile = Profile(needs=Needs(queue_timeout=queue_timeout))
+    spec = job_of(build(profile=profile, options=BuildOptions(timeout=60.5)))["spec"]
+    assert spec["template"]["spec"]["activeDeadlineSeconds"] == 61
+    # What waits for a node as long as anybody waits for it has all of its time left.
+    assert spec["activeDeadlineSeconds"] >= longest + 61
+
+
+def test_a_quota_finds_the_memory_of_init_containers_too():
+    pod = LayerRecipe(Profile(), by_storage=False).pod(build())
+    own = {"requests": {"cpu": "1"}}
+    pod["initContainers"] = [{"name": "fetch"}, {"name": "unpack", "resources": own}]
+    made = build_job(build(), "layer", pod)["spec"]["template"]["spec"]
+    fetch, unpack = made["initContainers"]
+    assert fetch["resources"] == made["containers"][0]["resources"]
+    assert fetch["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert unpack["resources"] == own
 
 
 def test_the_job_is_named_after_its_image_and_says_what_it_builds():

@@ -6,7 +6,7 @@ import pytest
 
 from ascend._builtin.kubernetes.diagnosis import Diagnosis, diagnose, failed_create
 from ascend._builtin.kubernetes.pods import read_pod
-from tests.unit.kubernetes_objects import job, pod, running, terminated, unschedulable, waiting
+from tests.unit.kubernetes_objects import init_containers, job, pod, running, terminated, unschedulable, waiting
 
 NOPE = "docker.io/library/nope:1"
 REF = f'failed to pull and unpack image "{NOPE}": failed to resolve reference "{NOPE}": '
@@ -62,6 +62,14 @@ def test_an_image_that_will_never_come_ends_the_task(case, reason):
     found = seen(pod(state=waiting(reason, HOPELESS[case])))
 
     assert (found.reason, found.message) == ("ErrImagePull", HOPELESS[case])
+    assert found.fatal_after is not None
+
+
+def test_an_image_of_an_init_container_that_will_never_come_ends_the_task():
+    inits = init_containers(fetch=waiting("ErrImagePull", "manifest unknown"))
+    found = seen(pod(state=waiting("PodInitializing"), initContainerStatuses=inits))
+
+    assert (found.reason, found.message) == ("ErrImagePull", "manifest unknown")
     assert found.fatal_after is not None
 
 

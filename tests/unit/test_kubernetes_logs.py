@@ -88,9 +88,9 @@ def numbered(count, zone="Z"):
 class Reader:
     """A log and what came of it."""
 
-    def __init__(self, kubelet, patience=60.0):
+    def __init__(self, kubelet, patience=60.0, container="main"):
         self.got = []
-        self.log = PodLog(kubelet, "asc-1-0-abcde", self.got.extend, patience)
+        self.log = PodLog(kubelet, "asc-1-0-abcde", self.got.extend, container, patience)
 
     def read(self):
         """Read one followed stream, as the follower does; a broken one is no error."""
@@ -366,6 +366,14 @@ def test_a_trouble_that_passes_is_none():
 
     assert reader.log.finish() is None
     assert reader.got == [f"line {number}" for number in range(5)]
+
+
+def test_the_log_of_an_init_container_is_read_where_that_is_asked_for():
+    kubelet = Kubelet(numbered(1))
+    reader = Reader(kubelet, container="fetch")
+
+    assert reader.log.finish() is None
+    assert [each["container"] for each in kubelet.asked] == ["fetch"]
 
 
 def test_a_trouble_that_stays_is_told():

@@ -9,6 +9,7 @@ from tests.unit.kubernetes_objects import (
     condition,
     deleted,
     disruption,
+    init_containers,
     pod,
     running,
     terminated,
@@ -20,6 +21,7 @@ SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
 NO_PYTHON = 'exec: "python": executable file not found in $PATH: unknown'
 EVICTED = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 60Mi."
 DEADLINE = "Pod was active on the node longer than the specified deadline"
+INITIALIZING = waiting("PodInitializing")
 
 ENDS = {
     "success": (pod(state=terminated(0, message='{"v": 1}'), phase="Succeeded"), End(0, None, "", "", b'{"v": 1}')),
@@ -58,6 +60,38 @@ ENDS = {
     "preempted": (
         deleted(pod(state=terminated(143), phase="Failed", conditions=disruption())),
         End(None, "SIGTERM", "", "", b""),
+    ),
+    "init container failed": (
+        pod(
+            state=INITIALIZING,
+            phase="Failed",
+            initContainerStatuses=init_containers(first=terminated(0), fetch=terminated(1, message="no such file")),
+        ),
+        End(1, None, "", "its init container 'fetch' failed", b""),
+    ),
+    "init container out of memory": (
+        pod(
+            state=INITIALIZING,
+            phase="Failed",
+            initContainerStatuses=init_containers(fetch=terminated(137, "OOMKilled")),
+        ),
+        End(None, "SIGKILL", "OOMKilled", "its init container 'fetch' failed", b""),
+    ),
+    "init container never started": (
+        pod(
+            state=INITIALIZING,
+            phase="Failed",
+            initContainerStatuses=init_containers(fetch=terminated(128, "StartError", NO_PYTHON)),
+        ),
+        End(None, None, "StartError", NO_PYTHON, b""),
+    ),
+    "failed beside a sidecar": (
+        pod(
+            state=terminated(3),
+            phase="Failed",
+            initContainerStatuses=init_containers(sidecar=terminated(143)),
+        ),
+        End(3, None, "", "", b""),
     ),
     "node shuts down": (
         pod(state=terminated(143), phase="Failed", reason="Terminated", message=SHUTDOWN),
@@ -126,6 +160,32 @@ def test_a_state_without_details_is_a_state(state):
     found = read_pod(pod(state={state: None}))
 
     assert (found.state, found.details) == (state, {})
+
+
+@pytest.mark.parametrize(
+    ("inits", "container", "reason"),
+    [
+        ({"fetch": waiting("PodInitializing")}, "main", "PodInitializing"),
+        ({"fetch": running()}, "main", "PodInitializing"),
+        ({"fetch": terminated(0)}, "main", "PodInitializing"),
+        ({"first": terminated(0), "fetch": waiting("ErrImagePull")}, "fetch", "ErrImagePull"),
+        ({"first": running(), "fetch": waiting("PodInitializing")}, "main", "PodInitializing"),
+        # It is started again.
+        ({"sidecar": terminated(1)}, "main", "PodInitializing"),
+    ],
+)
+def test_a_pod_waits_for_the_init_container_that_holds_it_up(inits, container, reason):
+    found = read_pod(pod(state=INITIALIZING, initContainerStatuses=init_containers(**inits)))
+
+    assert (found.container, found.state, found.details["reason"]) == (container, "waiting", reason)
+    assert not found.has_ended
+
+
+def test_a_pod_that_runs_waits_for_no_sidecar():
+    inits = init_containers(sidecar=waiting("CrashLoopBackOff"))
+    found = read_pod(pod(state=running(), phase="Running", initContainerStatuses=inits))
+
+    assert (found.container, found.state) == ("main", "running")
 
 
 def test_words_of_the_scheduler_hold_until_it_found_a_node():

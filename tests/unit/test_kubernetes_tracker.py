@@ -15,6 +15,7 @@ from tests.unit.kubernetes_objects import (
     condition,
     deleted,
     disruption,
+    init_containers,
     job,
     pod,
     running,
@@ -29,8 +30,9 @@ NAMES = [f"{JOB}-0-{letter * 5}" for letter in "abcdefgh"]
 class ScriptedLog:
     """A log with one line while its pod runs and one when it has ended."""
 
-    def __init__(self, world, pod_name, emit):
+    def __init__(self, world, pod_name, emit, container):
         self._world, self._pod, self._emit = world, pod_name, emit
+        self.container = container
         self._told = []
         self.closed = False
 
@@ -84,8 +86,8 @@ class World:
             # The watch may be faster than whoever asked for the deletion.
             self.tracker.observe_job("DELETED", job())
 
-    def _new_log(self, pod_name, emit):
-        self.logs.append(ScriptedLog(self, pod_name, emit))
+    def _new_log(self, pod_name, emit, container):
+        self.logs.append(ScriptedLog(self, pod_name, emit, container))
         return self.logs[-1]
 
     def _in_thread(self, call, *args):
@@ -158,6 +160,16 @@ def test_a_task_that_runs_and_succeeds():
 
 def test_a_task_of_which_only_the_end_was_seen_has_run():
     assert World().pod(state=terminated(0)).told == ["running 1", "early", "late", "succeeded 1"]
+
+
+def test_an_init_container_that_fails_tells_its_own_log_and_end():
+    world = World().pod(state=waiting("PodInitializing"), initContainerStatuses=init_containers(fetch=running()))
+    failed = init_containers(fetch=terminated(1))
+    world.pod(state=waiting("PodInitializing"), phase="Failed", initContainerStatuses=failed)
+
+    assert world.told == ["running 1", "early", "late", "failed 1"]
+    assert [log.container for log in world.logs] == ["fetch"]
+    assert (world.last.exit_code, world.last.message) == (1, "its init container 'fetch' failed")
 
 
 def test_a_task_whose_pod_never_ran_has_no_output():

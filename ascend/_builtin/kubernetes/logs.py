@@ -49,11 +49,13 @@ class PodLog:
         connection: Connection,
         pod: str,
         emit: Callable[[tuple[str, ...]], None],
+        container: str = "main",
         patience: float = _PATIENCE,
     ) -> None:
         self._patience = patience
         self._connection = connection
         self._pod = pod
+        self._container = container
         self._emit = emit
         self._time, self._count = "", 0
         self._stream: Stream | None = None
@@ -113,7 +115,7 @@ class PodLog:
             sleep(_PAUSE)
 
     def _read(self, *, follow: bool) -> None:
-        query: dict[str, object] = {"container": "main", "timestamps": "true"}
+        query: dict[str, object] = {"container": self._container, "timestamps": "true"}
         if follow:
             query["follow"] = "true"
         if self._time:

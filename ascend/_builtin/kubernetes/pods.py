@@ -17,8 +17,8 @@ _NEVER_STARTED = {"ContainerCannotRun", "StartError"}
 class Pod(NamedTuple):
     """One attempt of a Job.
 
-    *owner* is the uid of the Job that made it. *state* is the container's: a key of ``waiting``, ``running`` or
-    ``terminated`` with its details, or empty.
+    *owner* is the uid of the Job that made it. *container* is ``main``, or an init container that keeps it from
+    starting; *state* is its state: a key of ``waiting``, ``running`` or ``terminated`` with its details, or empty.
     *failures* is how many attempts of its index failed before it. *disrupted* is the reason of the condition
     ``DisruptionTarget``, or empty. *unscheduled* is the reason and the words of the scheduler, while there are any.
     """
@@ -33,6 +33,7 @@ class Pod(NamedTuple):
     being_deleted: bool
     disrupted: str
     unscheduled: tuple[str, str] | None
+    container: str
     state: str
     details: dict[str, Any]
     reason: str
@@ -58,7 +59,7 @@ def read_pod(item: dict[str, Any]) -> Pod:
     meta, status = item["metadata"], item.get("status") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     disrupted = conditions.get("DisruptionTarget", {})
-    state = _state(status)
+    container, state, details = _decisive(status)
     return Pod(
         uid=meta["uid"],
         name=meta["name"],
@@ -70,19 +71,38 @@ def read_pod(item: dict[str, Any]) -> Pod:
         being_deleted="deletionTimestamp" in meta,
         disrupted=disrupted.get("reason", "") if disrupted.get("status") == "True" else "",
         unscheduled=_unscheduled(conditions.get("PodScheduled", {})),
-        state=state[0],
-        details=state[1],
+        container=container,
+        state=state,
+        details=details,
         reason=status.get("reason", ""),
         message=status.get("message", ""),
     )
 
 
-def _state(status: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    for container in status.get("containerStatuses") or ():
-        if container["name"] == _CONTAINER:
-            for state, details in (container.get("state") or {}).items():
-                return state, details or {}
+def _decisive(status: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Return the name, the state and its details of the container that the pod depends on now."""
+    containers = status.get("containerStatuses") or ()
+    state, details = _state(next((each for each in containers if each["name"] == _CONTAINER), {}))
+    if state in {"", "waiting"}:
+        for each in status.get("initContainerStatuses") or ():
+            found = _state(each)
+            if _holds_up(*found, status.get("phase", "")):
+                return (each["name"], *found)
+    return _CONTAINER, state, details
+
+
+def _state(container: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    for state, details in (container.get("state") or {}).items():
+        return state, details or {}
     return "", {}
+
+
+def _holds_up(state: str, details: dict[str, Any], phase: str) -> bool:
+    """Tell whether an init container in *state* is why the others do not start; those that wait their turn are not."""
+    if state == "terminated":
+        # One that is to run beside the others is started again as long as the pod has not failed.
+        return phase == "Failed" and details.get("exitCode", 0) != 0
+    return state == "waiting" and details.get("reason") != "PodInitializing"
 
 
 def _unscheduled(condition: dict[str, Any]) -> tuple[str, str] | None:
@@ -106,7 +126,14 @@ def end_of(pod: Pod) -> End:
     # A pod that is deleted gets a SIGTERM and, if it does not heed that, a SIGKILL.
     if code and pod.being_deleted and not pod.disrupted and not pod.reason:
         reason = "PodDeleted"
+    if pod.container != _CONTAINER:
+        # Only the main container leaves a receipt.
+        return End(None if name else code, name, reason, pod.message or _init_failed(pod), b"")
     return End(None if name else code, name, reason, pod.message, words.encode())
+
+
+def _init_failed(pod: Pod) -> str:
+    return f"its init container {pod.container!r} failed"
 
 
 def _container_reason(details: dict[str, Any]) -> str:

@@ -43,15 +43,15 @@ class Tracker:
         self,
         emit: Callable[[JobStatus | JobOutput], None],
         *,
-        new_log: Callable[[str, Callable[[tuple[str, ...]], None]], PodLog],
+        new_log: Callable[[str, Callable[[tuple[str, ...]], None], str], PodLog],
         in_thread: Callable[..., None],
         stop: Callable[[str], None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Keep what to call.
 
-        *emit* takes statuses and output, *new_log* makes the log of a pod, *in_thread* calls something in a thread of
-        its own, *stop* deletes a Job that no longer has a purpose.
+        *emit* takes statuses and output, *new_log* makes the log of a pod's container, *in_thread* calls something in a
+        thread of its own, *stop* deletes a Job that no longer has a purpose.
         """
         self._emit = emit
         self._new_log = new_log
@@ -187,7 +187,8 @@ class Tracker:
         job.began.add(pod.uid)
         job.waiting_since, job.diagnosis = None, None
         self._emit(self._status(job, "running", attempt=job.attempts.index(pod.uid) + 1))
-        log = job.logs[pod.uid] = self._new_log(pod.name, lambda lines: self._tell(JobOutput(job.name, lines)))
+        log = self._new_log(pod.name, lambda lines: self._tell(JobOutput(job.name, lines)), pod.container)
+        job.logs[pod.uid] = log
         if pod.state == "running":
             try:
                 self._in_thread(log.follow)
