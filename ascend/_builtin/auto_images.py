@@ -3,7 +3,7 @@
 ::
 
     ensure ──> is there an image? ── yes ──> Image, nothing to install
-                   │ no
+                   │ no        └── nobody can tell: a warning, and Image of `uv`
                    ├── count this use; the second one has the image built, in a thread ──> later calls
                    └──> Image of `uv`, with a lock to install
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from ascend.building.flights import Flights
 from ascend.building.folders import cache_folder
 from ascend.building.tables import known_table
-from ascend.errors import AscendError, ConfigError
+from ascend.errors import AscendError, ClusterError, ConfigError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,8 @@ __all__ = ["AutoImages", "Baker", "uses_before_image"]
 
 _logger = logging.getLogger("ascend")
 _DEFAULT_USES = 2
+# A registry that does not answer is not asked again by each of ten thousand tasks.
+_REMEMBERED_SECONDS = 60.0
 
 
 class Baker(Protocol):
@@ -49,7 +51,8 @@ class AutoImages:
     """*quick* serves whatever *baker* has not built yet; *baker* begins at use number *uses*, also of earlier clients.
 
     Without a *baker*, which needs a registry, all is left to *quick*. Uses are counted below *folder*, ``uses`` in the
-    user's cache. An image that cannot be built is reported, and the tasks go on as they did: none of them needs it.
+    user's cache. An image that cannot be looked for or built is reported, and the tasks go on as they did: none of them
+    needs it.
     """
 
     name = "auto"
@@ -61,9 +64,10 @@ class AutoImages:
         self._baker = baker
         self._uses = uses
         self._folder = folder
-        self._found: Flights[Image | None] = Flights()
+        self._found: Flights[Image | None] = Flights(failed=_REMEMBERED_SECONDS)
         self._baked: dict[Environment, Image] = {}
         self._begun: set[Environment] = set()
+        self._warned: set[Environment] = set()
         self._guard = threading.Lock()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
@@ -72,8 +76,13 @@ class AutoImages:
             return self._quick.ensure(environment, report)
         with self._guard:
             image = self._baked.get(environment)
-        # Asked once: what others build meanwhile is found when our own build would begin.
-        image = image or self._found.get(environment, lambda: baker.find(environment, report))
+        try:
+            # Asked once: what others build meanwhile is found when our own build would begin.
+            image = image or self._found.get(environment, lambda tell: baker.find(environment, tell), report)
+        except (RegistryError, ClusterError) as exc:
+            # A setting that is wrong is an error; that something does not answer is none, as for a build.
+            self._warn_once(environment, exc)
+            return self._quick.ensure(environment, report)
         if image is not None:
             return image
         if self._is_worth_it(environment):
@@ -86,6 +95,14 @@ class AutoImages:
     def close(self) -> None:
         """Leave builds to themselves: they need no client, and the next one finds their images."""
         self._quick.close()
+
+    def _warn_once(self, environment: Environment, error: AscendError) -> None:
+        with self._guard:
+            known = environment in self._warned
+            self._warned.add(environment)
+        if not known:
+            text = "whether there is an image of %s cannot be told, tasks go on installing it: %s"
+            _logger.warning(text, _listed(environment), error)
 
     def _is_worth_it(self, environment: Environment) -> bool:
         """Count one more use; tell whether it is the one that has the image built."""

@@ -9,15 +9,12 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 import threading
 from collections import deque
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
-from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from ascend._builtin.kubernetes.cluster import connect_profile
@@ -27,12 +24,13 @@ from ascend.building.build_manifest import build_job, job_name
 from ascend.building.build_options import build_options
 from ascend.building.build_run import BuildRun, Order
 from ascend.building.dockerfiles import from_images
+from ascend.building.flights import Flights
 from ascend.building.locks import locked
 from ascend.building.names import check_registry, image_key, parse_image, parse_place
 from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, Build
 from ascend.building.registry import Registry
 from ascend.building.usage import note_use
-from ascend.errors import AscendError, ConfigError, EnvironmentBuildError, ImageBuildError
+from ascend.errors import ConfigError, EnvironmentBuildError, ImageBuildError
 from ascend.model import Image
 
 if TYPE_CHECKING:
@@ -66,22 +64,13 @@ class JobBuilder:
         self._recipe = recipe
         self._profile = profile
         self._storage = storage
-        self._flights: dict[Environment, _Flight] = {}
+        self._flights: Flights[Image] = Flights(failed=_REMEMBERED_SECONDS)
         self._bases: dict[tuple[str, str], ImageName] = {}
-        self._guard = threading.Lock()
         self._closing = threading.Event()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
         """Return the image of *environment* by its digest, built by this call or by somebody else."""
-        with self._guard:
-            flight = self._flights.get(environment)
-            own = flight is None or flight.is_stale()
-            if flight is None or own:
-                flight = self._flights[environment] = _Flight()
-        flight.add(report)
-        if own:
-            flight.fly(lambda: self._ensure(environment, flight.tell))
-        return flight.image()
+        return self._flights.get(environment, lambda tell: self._ensure(environment, tell), report)
 
     def close(self) -> None:
         """End all waiting: `ensure` raises, and builds that nobody else waits for are stopped."""
@@ -237,52 +226,6 @@ def _used(connection: Connection, plan: _Plan, digest: str) -> Image:
     image = plan.name.at(digest)
     note_use(connection, image, plan.name.tag)
     return Image(str(image))
-
-
-class _Flight:
-    """One environment on its way: all threads that need it wait for it, and hear what is said meanwhile."""
-
-    def __init__(self) -> None:
-        self._outcome: Future[Image] = Future()
-        self._said: list[str] = []
-        self._reports: list[Callable[[str], None]] = []
-        self._guard = threading.Lock()
-        self._failed_at: float | None = None
-
-    def is_stale(self) -> bool:
-        """Whether it failed so long ago that another try is worth it."""
-        return self._failed_at is not None and monotonic() - self._failed_at > _REMEMBERED_SECONDS
-
-    def add(self, report: Callable[[str], None]) -> None:
-        """Have *report* told too; threads that share one hear each line once."""
-        with self._guard:
-            if report in self._reports or self._outcome.done():
-                return
-            self._reports.append(report)
-            said = list(self._said)
-        for line in said:
-            report(line)
-
-    def tell(self, line: str) -> None:
-        with self._guard:
-            self._said = [*self._said[-_KEPT_LINES:], line]
-            reports = list(self._reports)
-        for report in reports:
-            report(line)
-
-    def fly(self, make: Callable[[], Image]) -> None:
-        try:
-            self._outcome.set_result(make())
-        except BaseException as exc:  # noqa: BLE001 - whatever ends it, nobody may be left waiting
-            self._failed_at = monotonic()
-            self._outcome.set_exception(exc)
-
-    def image(self) -> Image:
-        error = self._outcome.exception()
-        if isinstance(error, AscendError):
-            # One instance raised in ten thousand tasks would gather the tracebacks of all.
-            raise copy.copy(error) from error.__cause__
-        return self._outcome.result()
 
 
 def _listed(environment: Environment) -> str:

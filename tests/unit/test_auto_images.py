@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ascend._builtin.auto_images import AutoImages, uses_before_image
-from ascend.errors import ConfigError, ImageBuildError
+from ascend.errors import ClusterUnreachableError, ConfigError, ImageBuildError, RegistryDeniedError
 from ascend.model import Environment, Image, Profile
 
 PANDAS = Environment(("pandas",), "3.13", "python:3.13-slim")
@@ -31,13 +31,15 @@ class Quick:
 class Oven:
     """A baker whose builds end when the test says so."""
 
-    def __init__(self, *, there=(), fails=False):
-        self.there, self.fails = set(there), fails
+    def __init__(self, *, there=(), fails=False, refusal=None):
+        self.there, self.fails, self.refusal = set(there), fails, refusal
         self.asked, self.begun = [], []
         self.may_end = threading.Event()
 
     def find(self, environment, report):
         self.asked.append(environment)
+        if self.refusal:
+            raise self.refusal
         return Image("baked") if environment in self.there else None
 
     def ensure(self, environment, report):
@@ -126,6 +128,25 @@ def test_an_image_that_cannot_be_built_is_said_and_needed_by_nobody(tmp_path, ca
     assert world.call().lock == "pandas==1"
     world.baked()
     assert world.oven.begun == [PANDAS]
+
+
+@pytest.mark.parametrize("kind", [RegistryDeniedError, ClusterUnreachableError])
+def test_an_image_that_cannot_be_looked_for_is_said_once_and_needed_by_nobody(tmp_path, caplog, kind):
+    world = World(tmp_path, uses=1, refusal=kind("it does not know you"))
+    with caplog.at_level(logging.WARNING, "ascend"), ThreadPoolExecutor(8) as threads:
+        images = list(threads.map(lambda _: world.call(), range(32)))
+    assert {image.lock for image in images} == {"pandas==1"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "whether there is an image of pandas cannot be told, tasks go on installing it: it does not know you"
+    ]
+    assert (world.oven.asked, world.oven.begun) == ([PANDAS], [])
+
+
+def test_a_setting_that_is_wrong_is_the_error_of_every_call(tmp_path):
+    world = World(tmp_path, refusal=ConfigError("python is in no allowed registry"))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="no allowed registry"):
+            world.call()
 
 
 def test_who_leaves_lets_its_builds_go_on(world):

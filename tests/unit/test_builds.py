@@ -177,15 +177,23 @@ def test_what_a_recipe_refuses_is_refused_before_anything_is_asked():
         builder(registry="registry.invalid/x").ensure(environment(apt=("git",)), print)
 
 
+class RefusingRecipe(LayerRecipe):
+    asked = 0
+
+    def refuses(self, environment):
+        self.asked += 1
+        return "it makes none"
+
+
 def test_who_fails_together_gets_an_error_each_and_later_calls_of_the_same_minute_do_not_try_again():
-    made = builder()
-    errors = []
+    recipe = RefusingRecipe(Profile(), by_storage=False)
+    made, errors = JobBuilder(recipe, Profile()), []
     for _ in range(2):
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(EnvironmentBuildError) as caught:
             made.ensure(environment(), print)
         errors.append(caught.value)
     assert errors[0] is not errors[1]
-    assert len(made._flights) == 1
+    assert recipe.asked == 1
 
 
 @pytest.mark.parametrize(
