@@ -23,7 +23,7 @@ from ascend.building.build_errors import Attempt, build_error
 from ascend.building.build_manifest import build_job, job_name
 from ascend.building.build_options import build_options
 from ascend.building.build_run import BuildRun, Order
-from ascend.building.dockerfiles import from_images
+from ascend.building.dockerfiles import sources_of
 from ascend.building.flights import Flights
 from ascend.building.locks import locked
 from ascend.building.names import check_registry, image_key, parse_image, parse_place
@@ -65,7 +65,7 @@ class JobBuilder:
         self._profile = profile
         self._storage = storage
         self._flights: Flights[Image] = Flights(failed=_REMEMBERED_SECONDS)
-        self._bases: dict[tuple[str, str], ImageName] = {}
+        self._bases: dict[tuple[ImageName, str], ImageName] = {}
         self._closing = threading.Event()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
@@ -108,8 +108,8 @@ class JobBuilder:
         options = build_options(self._profile)
         place = replace(parse_place(self._profile.registry), others=options.plain_registries)
         environment = locked(environment, self._profile, report, source=self._recipe.builds_source)
-        base = self._base(environment, place)
-        key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
+        base, digests = self._base(environment, place)
+        key = image_key(environment, base_digest=digests, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
         return _Plan(environment, base, name, place, options, self._registry(place, name.registry))
@@ -124,22 +124,33 @@ class JobBuilder:
         finally:
             connection.close()
 
-    def _base(self, environment: Environment, place: Place) -> ImageName:
-        """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
-        for reference in from_images(environment.dockerfile or ""):
-            check_registry(reference, self._profile.allowed_registries)
-        reference, platform = environment.base_image, environment.platform
-        base = parse_image(reference)
-        if environment.dockerfile is not None:
-            # It says itself what it starts from.
-            return base
-        check_registry(reference, self._profile.allowed_registries)
-        if base.digest:
-            return base
-        found = self._bases.get((reference, platform))
+    def _base(self, environment: Environment, place: Place) -> tuple[ImageName, str]:
+        """Return the base of *environment*, and the digests of all that the image is built on.
+
+        A Dockerfile says itself what that is; an image of it that a variable names is not known before the build.
+        """
+        base = parse_image(environment.base_image)
+        if environment.dockerfile is None:
+            check_registry(environment.base_image, self._profile.allowed_registries)
+            base = self._resolved(base, environment.platform, place)
+            return base, base.digest
+        sources = list(sources_of(environment.dockerfile))
+        for source in sources:
+            check_registry(source.image, self._profile.allowed_registries)
+        known = [source for source in sources if "$" not in source.image]
+        images = [
+            self._resolved(parse_image(each.image), each.platform or environment.platform, place) for each in known
+        ]
+        return base, " ".join(image.digest for image in images)
+
+    def _resolved(self, image: ImageName, platform: str, place: Place) -> ImageName:
+        """Return *image* by the digest of its tag; asked once, so that a client builds on one base."""
+        if image.digest:
+            return image
+        found = self._bases.get((image, platform))
         if found is None:
-            registry = self._registry(place, base.registry)
-            found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
+            digest = self._registry(place, image.registry).manifest(image, platform).digest
+            found = self._bases[image, platform] = image.at(digest)
         return found
 
     def _registry(self, place: Place, name: str) -> Registry:

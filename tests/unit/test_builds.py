@@ -14,6 +14,7 @@ from ascend.building.build_options import BuildOptions, build_options
 from ascend.building.jobs import JobBuilder
 from ascend.building.names import parse_image
 from ascend.building.recipes import Failure
+from ascend.building.registry import Registry
 from ascend.errors import (
     BuildOutOfMemoryError,
     BuildStartError,
@@ -22,10 +23,13 @@ from ascend.errors import (
     ConfigError,
     EnvironmentBuildError,
     ImageBuildError,
+    ImageNotFoundError,
     RegistryFullError,
 )
 from ascend.model import Environment, JobStatus, Needs, Profile
+from tests.unit.registries import registry
 from tests.unit.test_layer import build
+from tests.unit.test_registry import push
 
 ATTEMPT = Attempt("kaniko", "numpy", "0123456789abcdef", "FROM python\nRUN false\n", BuildOptions())
 
@@ -229,3 +233,56 @@ def test_base_images_must_be_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="that of gpu is none"):
         load_profile()
+
+
+class DockerfileRecipe(LayerRecipe):
+    """Takes Dockerfiles too."""
+
+    def refuses(self, environment):
+        return None
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    with registry(tmp_path_factory.mktemp("registry")) as name:
+        yield Registry(name, plain=True)
+
+
+def key_of(images, dockerfile, **changes):
+    """Return the key that a new client computes."""
+    profile = Profile(registry=f"http://{images.name}/team")
+    made = JobBuilder(DockerfileRecipe(profile, by_storage=False), profile)
+    return made._plan(environment(requirements=(), dockerfile=dockerfile, **changes), print).name.tag
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM {image}\n",
+        "FROM scratch\nCOPY --from={image} /a /b\n",
+        "FROM scratch\nRUN --mount=from={image},target=/t /t/run\n",
+    ],
+)
+def test_an_image_of_a_dockerfile_that_has_changed_makes_another_key(images, text):
+    dockerfile = text.format(image=f"{images.name}/base:1")
+    push(images, "base", "1", b"first")
+    first = key_of(images, dockerfile)
+    assert key_of(images, dockerfile) == first
+    push(images, "base", "1", b"second")
+    assert key_of(images, dockerfile) != first
+
+
+def test_a_base_image_that_a_dockerfile_does_not_use_makes_no_difference(images):
+    digest = push(images, "base", "1")
+    dockerfile = f"FROM {images.name}/base@{digest}\n"
+    keys = {key_of(images, dockerfile, base_image=f"python@sha256:{each * 64}") for each in "01"}
+    assert len(keys) == 1
+
+
+def test_an_image_that_a_variable_names_is_left_to_the_build(images):
+    assert key_of(images, "ARG BASE\nFROM $BASE\n")
+
+
+def test_an_image_of_a_dockerfile_that_is_not_there_is_said_before_anything_is_built(images):
+    with pytest.raises(ImageNotFoundError, match="nothing"):
+        key_of(images, f"FROM {images.name}/nothing:1\n")

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from ascend.building.dockerfiles import from_images
 from ascend.building.names import KEY_LENGTH, ImageName, Place, check_registry, image_key, parse_image, parse_place
 from ascend.errors import ConfigError
 from ascend.model import Environment
@@ -114,15 +113,3 @@ def test_the_same_environment_has_the_same_key():
 )
 def test_any_difference_makes_another_key(change):
     assert key(**change) != key()
-
-
-def test_the_images_of_a_dockerfile_are_those_that_it_starts_from():
-    text = """
-    # FROM comment
-    FROM --platform=linux/amd64 python:3.12 AS build
-    RUN echo FROM nothing
-    from scratch
-    FROM build
-    FROM registry.example/base
-    """
-    assert list(from_images(text)) == ["python:3.12", "registry.example/base"]
