@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from ascend.building.names import check_registry
 from ascend.building.steps import steps_of
+from ascend.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Source", "from_images", "sources_of"]
+__all__ = ["Source", "check_dockerfile", "from_images", "sources_of"]
+
+# Directives stand before everything else: the first line that is none ends them.
+_SYNTAX = re.compile(r"\A(?:[ \t]*#[^\n]*\n)*?[ \t]*#[ \t]*syntax[ \t]*=[ \t]*(?P<image>\S+)", re.IGNORECASE)
 
 
 class Source(NamedTuple):
@@ -43,6 +49,25 @@ def sources_of(dockerfile: str) -> Iterator[Source]:
                 yield source
         if len(rest) > 1 and rest[0].upper() == "AS":
             stages.add(rest[1].lower())
+
+
+def check_dockerfile(dockerfile: str, allowed: Sequence[str] | None) -> None:
+    """Raise `ConfigError` if *dockerfile* names an image that is not below one of the *allowed*.
+
+    So does one that cannot be told, since a variable names it; and that of ``# syntax=``, which reads the text.
+    """
+    if allowed is None:
+        return
+    for image in from_images(dockerfile):
+        if "$" in image:
+            msg = (
+                f"whether {image} in the Dockerfile is in an allowed registry cannot be told: write the image out, "
+                f"below one of {', '.join(allowed) or 'none'} (allowed_registries)"
+            )
+            raise ConfigError(msg)
+        check_registry(image, allowed, "the Dockerfile")
+    if syntax := _SYNTAX.match(dockerfile):
+        check_registry(syntax["image"], allowed, "the line syntax= of the Dockerfile")
 
 
 def _parts(text: str) -> tuple[str, list[str], list[str]]:

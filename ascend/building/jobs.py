@@ -23,10 +23,10 @@ from ascend.building.build_errors import Attempt, build_error
 from ascend.building.build_manifest import build_job, job_name
 from ascend.building.build_options import build_options
 from ascend.building.build_run import BuildRun, Order
-from ascend.building.dockerfiles import sources_of
+from ascend.building.dockerfiles import check_dockerfile, sources_of
 from ascend.building.flights import Flights
 from ascend.building.locks import locked
-from ascend.building.names import check_registry, image_key, parse_image, parse_place
+from ascend.building.names import check_images, check_registry, image_key, parse_image, parse_place
 from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, Build
 from ascend.building.registry import Registry
 from ascend.building.usage import note_use
@@ -134,10 +134,8 @@ class JobBuilder:
             check_registry(environment.base_image, self._profile.allowed_registries)
             base = self._resolved(base, environment.platform, place)
             return base, base.digest
-        sources = list(sources_of(environment.dockerfile))
-        for source in sources:
-            check_registry(source.image, self._profile.allowed_registries)
-        known = [source for source in sources if "$" not in source.image]
+        check_dockerfile(environment.dockerfile, self._profile.allowed_registries)
+        known = [source for source in sources_of(environment.dockerfile) if "$" not in source.image]
         images = [
             self._resolved(parse_image(each.image), each.platform or environment.platform, place) for each in known
         ]
@@ -162,6 +160,7 @@ class JobBuilder:
         build = Build(plan.environment, str(plan.base), plan.name, plan.place, self._profile, plan.options)
         build, small = self._bring(build, files)
         job = build_job(build, self.name, self._recipe.pod(build))
+        check_images(job, self._profile.allowed_registries)
         lines: deque[str] = deque(maxlen=_KEPT_LINES)
 
         def take(line: str) -> None:

@@ -27,6 +27,7 @@ from ascend.errors import (
     RegistryFullError,
 )
 from ascend.model import Environment, JobStatus, Needs, Profile
+from tests.unit.kubernetes_doubles import ScriptedConnection
 from tests.unit.registries import registry
 from tests.unit.test_layer import build
 from tests.unit.test_registry import push
@@ -286,3 +287,22 @@ def test_an_image_that_a_variable_names_is_left_to_the_build(images):
 def test_an_image_of_a_dockerfile_that_is_not_there_is_said_before_anything_is_built(images):
     with pytest.raises(ImageNotFoundError, match="nothing"):
         key_of(images, f"FROM {images.name}/nothing:1\n")
+
+
+@pytest.mark.parametrize("place", ["containers", "initContainers"])
+def test_an_image_of_a_build_s_own_pod_that_is_not_allowed_is_refused_before_its_job_is_made(images, place):
+    class ForeignRecipe(DockerfileRecipe):
+        def pod(self, build):
+            pod = super().pod(build)
+            return {**pod, place: [*pod.get(place, ()), {"name": "foreign", "image": "evil.example/executor:1"}]}
+
+    push(images, "team/base", "1")
+    profile = Profile(registry=f"http://{images.name}/team", allowed_registries=(f"{images.name}/team",))
+    made = JobBuilder(ForeignRecipe(profile, by_storage=False), profile)
+    plan = made._plan(environment(requirements=(), base_image=f"{images.name}/team/base:1"), print)
+    connection = ScriptedConnection()
+    with pytest.raises(
+        ConfigError, match=r"evil.example/executor:1, which the container foreign of the Job asc-build-"
+    ):
+        made._build(connection, plan, print)
+    assert connection.requests == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ascend.building.dockerfiles import Source, from_images, sources_of
+from ascend.building.dockerfiles import Source, check_dockerfile, from_images, sources_of
+from ascend.errors import ConfigError
 
 
 def test_the_images_of_a_dockerfile_are_those_that_it_starts_from():
@@ -49,3 +50,27 @@ def test_files_are_also_taken_from_images_that_steps_name(step, images):
 )
 def test_the_platform_of_an_image_is_that_of_the_build_unless_it_is_written_out(flag, platform):
     assert list(sources_of(f"FROM {flag} python")) == [Source("python", platform)]
+
+
+@pytest.mark.parametrize(
+    ("text", "image"),
+    [
+        ("FROM evil.example/python:3.12\n", "evil.example/python:3.12"),
+        ("FROM \\\n evil.example/python:3.12\n", "evil.example/python:3.12"),
+        ("FROM good.example/python\nFROM evil.example/python\n", "evil.example/python"),
+        ("FROM good.example/python\nCOPY --from=evil.example/tools:1 /a /b\n", "evil.example/tools:1"),
+        ("FROM good.example/python\nRUN --mount=from=evil.example/tools,target=/t true\n", "evil.example/tools"),
+        ("# syntax=evil.example/dockerfile:1\nFROM good.example/python\n", "evil.example/dockerfile:1"),
+        ("# escape=`\n#Syntax = docker/dockerfile:1\nFROM good.example/python\n", "docker/dockerfile:1"),
+        ("ARG BASE\nFROM $BASE\n", r"\$BASE"),
+    ],
+)
+def test_a_dockerfile_that_names_an_image_from_elsewhere_is_refused(text, image):
+    with pytest.raises(ConfigError, match=f"{image}.* allowed registry"):
+        check_dockerfile(text, ["good.example"])
+    check_dockerfile(text, None)
+
+
+def test_a_dockerfile_with_allowed_images_only_is_taken():
+    text = "# syntax=good.example/dockerfile:1\nFROM good.example/python AS a\n"
+    check_dockerfile(f"{text}# syntax=none.example/here\nCOPY --from=a /a /b\n", ["good.example"])
