@@ -13,11 +13,13 @@ from __future__ import annotations
 import logging
 import threading
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from ascend.building.flights import Flights
 from ascend.building.folders import cache_folder
 from ascend.building.tables import known_table
+from ascend.building.usage import LOOK_AGAIN_SECONDS
 from ascend.errors import AscendError, ClusterError, ConfigError, RegistryError
 
 if TYPE_CHECKING:
@@ -58,14 +60,19 @@ class AutoImages:
     name = "auto"
 
     def __init__(
-        self, quick: ImageBuilder, baker: Baker | None, *, uses: int = _DEFAULT_USES, folder: Path | None = None
+        self,
+        quick: ImageBuilder,
+        baker: Baker | None,
+        *,
+        uses: int = _DEFAULT_USES,
+        folder: Path | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._quick = quick
         self._baker = baker
         self._uses = uses
         self._folder = folder
-        self._found: Flights[Image | None] = Flights(failed=_REMEMBERED_SECONDS)
-        self._baked: dict[Environment, Image] = {}
+        self._found: Flights[Image | None] = Flights(kept=LOOK_AGAIN_SECONDS, failed=_REMEMBERED_SECONDS, clock=clock)
         self._begun: set[Environment] = set()
         self._warned: set[Environment] = set()
         self._guard = threading.Lock()
@@ -74,11 +81,9 @@ class AutoImages:
         baker = self._baker
         if baker is None or not environment.requirements:
             return self._quick.ensure(environment, report)
-        with self._guard:
-            image = self._baked.get(environment)
         try:
-            # Asked once: what others build meanwhile is found when our own build would begin.
-            image = image or self._found.get(environment, lambda tell: baker.find(environment, tell), report)
+            # Asked once an hour: what others build meanwhile is found when our own build would begin.
+            image = self._found.get(environment, lambda tell: baker.find(environment, tell), report)
         except (RegistryError, ClusterError) as exc:
             # A setting that is wrong is an error; that something does not answer is none, as for a build.
             self._warn_once(environment, exc)
@@ -122,12 +127,14 @@ class AutoImages:
 
     def _bake(self, baker: Baker, environment: Environment, report: Callable[[str], None]) -> None:
         try:
-            image = baker.ensure(environment, _say_nothing)
+            baker.ensure(environment, _say_nothing)
         except AscendError as exc:
             _logger.warning("no image of %s was built, tasks go on installing it: %s", _listed(environment), exc)
             return
+        # The next call looks for it; once somebody has removed it, it may be built again.
+        self._found.forget(environment)
         with self._guard:
-            self._baked[environment] = image
+            self._begun.discard(environment)
         report(f"the image of {_listed(environment)} is there: tasks start from it now")
 
 

@@ -15,6 +15,7 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from ascend._builtin.kubernetes.cluster import connect_profile
@@ -29,7 +30,7 @@ from ascend.building.locks import locked
 from ascend.building.names import check_images, check_registry, image_key, parse_image, parse_place
 from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, Build
 from ascend.building.registry import Registry
-from ascend.building.usage import note_use
+from ascend.building.usage import LOOK_AGAIN_SECONDS, note_use
 from ascend.errors import ConfigError, EnvironmentBuildError, ImageBuildError
 from ascend.model import Image
 
@@ -56,15 +57,26 @@ _REMEMBERED_SECONDS = 60.0
 class JobBuilder:
     """An `ascend.interfaces.ImageBuilder` that builds by *recipe*, in Jobs of the cluster of *profile*.
 
-    *storage* is where files go that are too large for a Secret.
+    *storage* is where files go that are too large for a Secret. Who goes on using an image looks for it again now and
+    then, by *clock*, since `ascend image gc` removes what is unused.
     """
 
-    def __init__(self, recipe: Recipe, profile: Profile, storage: Storage | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        profile: Profile,
+        storage: Storage | None = None,
+        *,
+        connect: Callable[[Profile], Connection] = connect_profile,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.name: str = recipe.name
         self._recipe = recipe
         self._profile = profile
         self._storage = storage
-        self._flights: Flights[Image] = Flights(failed=_REMEMBERED_SECONDS)
+        self._connect = connect
+        self._flights: Flights[Image] = Flights(kept=LOOK_AGAIN_SECONDS, failed=_REMEMBERED_SECONDS, clock=clock)
+        self._plans: dict[Environment, _Plan] = {}
         self._bases: dict[tuple[ImageName, str], ImageName] = {}
         self._closing = threading.Event()
 
@@ -78,7 +90,7 @@ class JobBuilder:
 
     def find(self, environment: Environment, report: Callable[[str], None]) -> Image | None:
         """Return the image of *environment* if it is there; builds nothing, and waits for no build."""
-        plan = self._plan(environment, report)
+        plan = self._kept_plan(environment, report)
         digest = plan.registry.digest(plan.name)
         if digest is None:
             return None
@@ -86,12 +98,20 @@ class JobBuilder:
             return _used(connection, plan, digest)
 
     def _ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
-        plan = self._plan(environment, report)
+        plan = self._kept_plan(environment, report)
         digest = plan.registry.digest(plan.name)
         with self._connected() as connection:
             if digest is None:
                 digest = self._build(connection, plan, report)
             return _used(connection, plan, digest)
+
+    def _kept_plan(self, environment: Environment, report: Callable[[str], None]) -> _Plan:
+        """Return the plan of *environment*, made once: all tasks of a client have one lock and one base."""
+        plan = self._plans.get(environment)
+        if plan is None:
+            plan = self._plans.setdefault(environment, self._plan(environment, report))
+        # A registry is for one thread at a time.
+        return plan._replace(registry=self._registry(plan.place, plan.name.registry))
 
     def _plan(self, environment: Environment, report: Callable[[str], None]) -> _Plan:
         """Return what is to be built, and where it goes; what cannot be built is refused here."""
@@ -118,7 +138,7 @@ class JobBuilder:
     def _connected(self) -> Iterator[Connection]:
         """Yield a connection to where builds run; it is not kept, since nobody says when the last one was."""
         namespace = self._profile.build_namespace or self._profile.namespace
-        connection = connect_profile(replace(self._profile, namespace=namespace))
+        connection = self._connect(replace(self._profile, namespace=namespace))
         try:
             yield connection
         finally:

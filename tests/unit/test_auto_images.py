@@ -48,18 +48,19 @@ class Oven:
         assert self.may_end.wait(60)
         if self.fails:
             raise ImageBuildError("the registry is full")
+        self.there.add(environment)
         return Image("baked")
 
 
 class World:
     def __init__(self, folder, uses=2, **oven):
         self.oven, self.said = Oven(**oven), []
-        self.folder, self.uses = folder, uses
+        self.folder, self.uses, self.now = folder, uses, 0.0
         self.client()
 
     def client(self):
         """Become another client with the same cache."""
-        self.builder = AutoImages(Quick(), self.oven, uses=self.uses, folder=self.folder)
+        self.builder = AutoImages(Quick(), self.oven, uses=self.uses, folder=self.folder, clock=lambda: self.now)
 
     def call(self, environment=PANDAS):
         return self.builder.ensure(environment, self.said.append)
@@ -117,6 +118,24 @@ def test_an_image_that_somebody_has_built_is_taken_at_once_and_asked_for_once(tm
     world = World(tmp_path, there=[PANDAS])
     assert [world.call() for _ in range(3)] == [Image("baked")] * 3
     assert (world.oven.asked, world.oven.begun) == ([PANDAS], [])
+
+
+def test_an_image_that_goes_on_being_used_is_looked_for_again_and_built_again_once_it_has_gone(world):
+    world.call()
+    world.call()
+    world.baked()
+    assert [world.call() for _ in range(3)] == [Image("baked")] * 3
+    asked = len(world.oven.asked)
+    world.now = 3600.0
+    assert world.call() == Image("baked")
+    assert len(world.oven.asked) == asked + 1
+    world.oven.there.clear()
+    assert world.call() == Image("baked")
+    world.now = 7200.0
+    assert world.call().lock == "pandas==1"
+    world.baked()
+    assert world.oven.begun == [PANDAS, PANDAS]
+    assert world.call() == Image("baked")
 
 
 def test_an_image_that_cannot_be_built_is_said_and_needed_by_nobody(tmp_path, caplog):

@@ -306,3 +306,32 @@ def test_an_image_of_a_build_s_own_pod_that_is_not_allowed_is_refused_before_its
     ):
         made._build(connection, plan, print)
     assert connection.requests == []
+
+
+class NotingConnection(ScriptedConnection):
+    """Takes every note of a use."""
+
+    def patch(self, path, body, kind="application/merge-patch+json"):
+        self.requests.append((path, body["metadata"]["annotations"]))
+        return {}
+
+    def close(self):
+        """Be used again by the next who asks."""
+
+
+def test_who_goes_on_using_an_image_looks_for_it_and_notes_the_use_once_an_hour(images):
+    now, connection = [0.0], NotingConnection()
+    profile = Profile(registry=f"http://{images.name}/team")
+    recipe = DockerfileRecipe(profile, by_storage=False)
+    made = JobBuilder(recipe, profile, connect=lambda _: connection, clock=lambda: now[0])
+    wanted = environment(requirements=(), dockerfile="FROM scratch\n")
+    name = made._plan(wanted, print).name
+    digest = push(images, "team/env", name.tag)
+    for now[0], notes in ((0.0, 1), (3599.0, 1), (3600.0, 2), (7200.0, 3)):
+        assert made.ensure(wanted, print).reference == str(name.at(digest))
+        assert len(connection.requests) == notes
+    # Somebody has removed it and built it again.
+    images.delete(name.at(digest))
+    other = push(images, "team/env", name.tag, b"again")
+    now[0] = 10800.0
+    assert made.ensure(wanted, print).reference == str(name.at(other))
