@@ -10,6 +10,7 @@ import click
 from ascend._builtin.kubernetes.failures import ApiError
 from ascend._builtin.kubernetes.lease import LEASES
 from ascend.building.usage import usage_name
+from ascend.cli.build_gc import abandoned_builds, delete_builds
 from ascend.cli.images import (
     complete_images,
     find_image,
@@ -73,7 +74,7 @@ def gc(
     one_namespace: bool,
     yes: bool,
 ) -> None:
-    """Remove images that were not used for a while.
+    """Remove images that were not used for a while, and builds that never began.
 
     An image that a Job names is kept, whether that has ended or not; so is one that a client has begun to use within
     that time. Its layers go when the registry cleans up.
@@ -86,21 +87,25 @@ def gc(
         click.echo(
             f"Warning: only {where(connection)} may be read: images that other namespaces use may look unused", err=True
         )
-    if not found:
+    builds = abandoned_builds(connection, now)
+    if not found and not builds:
         click.echo(
             f"Nothing to remove: all of the {len(images)} images in {place.registry}/{place.repository} are kept."
         )
         return
-    print_table(_COLUMNS, [_row(each, now) for each in found])
+    if found:
+        print_table(_COLUMNS, [_row(each, now) for each in found])
+    what = _what(len(found), len(images), len(builds))
     if dry_run:
-        click.echo(f"Would delete {len(found)} of {len(images)} images.")
+        click.echo(f"Would delete {what}.")
         return
-    if not one_namespace:
+    if found and not one_namespace:
         refuse_unseen(uses, where(connection))
-    if not yes and not click.confirm(f"Delete these {len(found)} of {len(images)} images?", err=True):
+    if not yes and not click.confirm(f"Delete {what}?", err=True):
         click.echo("Kept all")
         click.get_current_context().exit(1)
     delete_unused(found, lambda: uses_of(connection), lambda each, newer: _remove(connection, registry, each, newer))
+    delete_builds(connection, builds)
 
 
 @click.command()
@@ -167,6 +172,14 @@ def _remove(connection: Connection, registry: Registry, image: ImageView, uses: 
             except ApiError as error:
                 if error.status != _GONE:
                     click.echo(f"Warning: the Lease {usage_name(key)} in {namespace} stays: {error}", err=True)
+
+
+def _what(found: int, images: int, builds: int) -> str:
+    """Return what would go, in words."""
+    words = [f"{found} of {images} images"] if found else []
+    if builds:
+        words.append(f"{builds} build{'s' if builds > 1 else ''} that never began")
+    return " and ".join(words)
 
 
 def _row(image: ImageView, now: float) -> tuple[str, ...]:
