@@ -63,7 +63,7 @@ class UvEnvironments:
         self._flights: Flights[Image] = Flights()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
-        return self._flights.get(environment, lambda: self._find_or_make(environment, report))
+        return self._flights.get(environment, lambda tell: self._find_or_make(environment, tell), report)
 
     def close(self) -> None:
         """Leave who installs alone: what is half there would be of no use, and all of it is kept for the next time."""

@@ -27,13 +27,13 @@ class UvInstalls:
         self._flights: Flights[Image] = Flights()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
-        def make() -> Image:
+        def make(tell: Callable[[str], None]) -> Image:
             if what := environment.takes_root:
                 msg = f"the image builder uv installs requirements only, and {what} is set: set another image_builder"
                 raise UnsolvableError(msg)
-            return Image(environment.base_image, lock=locked(environment, self._profile, report).lock)
+            return Image(environment.base_image, lock=locked(environment, self._profile, tell).lock)
 
-        return self._flights.get(environment, make)
+        return self._flights.get(environment, make, report)
 
     def close(self) -> None:
         """Leave who resolves alone: it takes seconds, and the lock is kept for the next time."""

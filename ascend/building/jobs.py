@@ -9,11 +9,9 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 import threading
 from collections import deque
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -26,13 +24,14 @@ from ascend.building.build_errors import Attempt, build_error
 from ascend.building.build_manifest import build_job, job_name
 from ascend.building.build_options import build_options
 from ascend.building.build_run import BuildRun, Order
-from ascend.building.dockerfiles import from_images
+from ascend.building.dockerfiles import check_dockerfile, sources_of
+from ascend.building.flights import Flights
 from ascend.building.locks import locked
-from ascend.building.names import check_registry, image_key, parse_image, parse_place
+from ascend.building.names import check_images, check_registry, image_key, parse_image, parse_place
 from ascend.building.recipes import DOCKERFILE, FILES_FOLDER, Build
 from ascend.building.registry import Registry
-from ascend.building.usage import note_use
-from ascend.errors import AscendError, ConfigError, EnvironmentBuildError, ImageBuildError
+from ascend.building.usage import LOOK_AGAIN_SECONDS, note_use
+from ascend.errors import ConfigError, EnvironmentBuildError, ImageBuildError
 from ascend.model import Image
 
 if TYPE_CHECKING:
@@ -58,30 +57,32 @@ _REMEMBERED_SECONDS = 60.0
 class JobBuilder:
     """An `ascend.interfaces.ImageBuilder` that builds by *recipe*, in Jobs of the cluster of *profile*.
 
-    *storage* is where files go that are too large for a Secret.
+    *storage* is where files go that are too large for a Secret. Who goes on using an image looks for it again now and
+    then, by *clock*, since `ascend image gc` removes what is unused.
     """
 
-    def __init__(self, recipe: Recipe, profile: Profile, storage: Storage | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        profile: Profile,
+        storage: Storage | None = None,
+        *,
+        connect: Callable[[Profile], Connection] = connect_profile,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.name: str = recipe.name
         self._recipe = recipe
         self._profile = profile
         self._storage = storage
-        self._flights: dict[Environment, _Flight] = {}
-        self._bases: dict[tuple[str, str], ImageName] = {}
-        self._guard = threading.Lock()
+        self._connect = connect
+        self._flights: Flights[Image] = Flights(kept=LOOK_AGAIN_SECONDS, failed=_REMEMBERED_SECONDS, clock=clock)
+        self._plans: dict[Environment, _Plan] = {}
+        self._bases: dict[tuple[ImageName, str], ImageName] = {}
         self._closing = threading.Event()
 
     def ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
         """Return the image of *environment* by its digest, built by this call or by somebody else."""
-        with self._guard:
-            flight = self._flights.get(environment)
-            own = flight is None or flight.is_stale()
-            if flight is None or own:
-                flight = self._flights[environment] = _Flight()
-        flight.add(report)
-        if own:
-            flight.fly(lambda: self._ensure(environment, flight.tell))
-        return flight.image()
+        return self._flights.get(environment, lambda tell: self._ensure(environment, tell), report)
 
     def close(self) -> None:
         """End all waiting: `ensure` raises, and builds that nobody else waits for are stopped."""
@@ -89,7 +90,7 @@ class JobBuilder:
 
     def find(self, environment: Environment, report: Callable[[str], None]) -> Image | None:
         """Return the image of *environment* if it is there; builds nothing, and waits for no build."""
-        plan = self._plan(environment, report)
+        plan = self._kept_plan(environment, report)
         digest = plan.registry.digest(plan.name)
         if digest is None:
             return None
@@ -97,12 +98,20 @@ class JobBuilder:
             return _used(connection, plan, digest)
 
     def _ensure(self, environment: Environment, report: Callable[[str], None]) -> Image:
-        plan = self._plan(environment, report)
+        plan = self._kept_plan(environment, report)
         digest = plan.registry.digest(plan.name)
         with self._connected() as connection:
             if digest is None:
                 digest = self._build(connection, plan, report)
             return _used(connection, plan, digest)
+
+    def _kept_plan(self, environment: Environment, report: Callable[[str], None]) -> _Plan:
+        """Return the plan of *environment*, made once: all tasks of a client have one lock and one base."""
+        plan = self._plans.get(environment)
+        if plan is None:
+            plan = self._plans.setdefault(environment, self._plan(environment, report))
+        # A registry is for one thread at a time.
+        return plan._replace(registry=self._registry(plan.place, plan.name.registry))
 
     def _plan(self, environment: Environment, report: Callable[[str], None]) -> _Plan:
         """Return what is to be built, and where it goes; what cannot be built is refused here."""
@@ -119,8 +128,8 @@ class JobBuilder:
         options = build_options(self._profile)
         place = replace(parse_place(self._profile.registry), others=options.plain_registries)
         environment = locked(environment, self._profile, report, source=self._recipe.builds_source)
-        base = self._base(environment, place)
-        key = image_key(environment, base_digest=base.digest, builder=self.name, version=self._recipe.version)
+        base, digests = self._base(environment, place)
+        key = image_key(environment, base_digest=digests, builder=self.name, version=self._recipe.version)
         name = place.image(key)
         check_registry(str(name), self._profile.allowed_registries)
         return _Plan(environment, base, name, place, options, self._registry(place, name.registry))
@@ -129,28 +138,37 @@ class JobBuilder:
     def _connected(self) -> Iterator[Connection]:
         """Yield a connection to where builds run; it is not kept, since nobody says when the last one was."""
         namespace = self._profile.build_namespace or self._profile.namespace
-        connection = connect_profile(replace(self._profile, namespace=namespace))
+        connection = self._connect(replace(self._profile, namespace=namespace))
         try:
             yield connection
         finally:
             connection.close()
 
-    def _base(self, environment: Environment, place: Place) -> ImageName:
-        """Return the base by the digest that its tag has today; asked once, so that a client builds on one base."""
-        for reference in from_images(environment.dockerfile or ""):
-            check_registry(reference, self._profile.allowed_registries)
-        reference, platform = environment.base_image, environment.platform
-        base = parse_image(reference)
-        if environment.dockerfile is not None:
-            # It says itself what it starts from.
-            return base
-        check_registry(reference, self._profile.allowed_registries)
-        if base.digest:
-            return base
-        found = self._bases.get((reference, platform))
+    def _base(self, environment: Environment, place: Place) -> tuple[ImageName, str]:
+        """Return the base of *environment*, and the digests of all that the image is built on.
+
+        A Dockerfile says itself what that is; an image of it that a variable names is not known before the build.
+        """
+        base = parse_image(environment.base_image)
+        if environment.dockerfile is None:
+            check_registry(environment.base_image, self._profile.allowed_registries)
+            base = self._resolved(base, environment.platform, place)
+            return base, base.digest
+        check_dockerfile(environment.dockerfile, self._profile.allowed_registries)
+        known = [source for source in sources_of(environment.dockerfile) if "$" not in source.image]
+        images = [
+            self._resolved(parse_image(each.image), each.platform or environment.platform, place) for each in known
+        ]
+        return base, " ".join(image.digest for image in images)
+
+    def _resolved(self, image: ImageName, platform: str, place: Place) -> ImageName:
+        """Return *image* by the digest of its tag; asked once, so that a client builds on one base."""
+        if image.digest:
+            return image
+        found = self._bases.get((image, platform))
         if found is None:
-            registry = self._registry(place, base.registry)
-            found = self._bases[reference, platform] = base.at(registry.manifest(base, platform).digest)
+            digest = self._registry(place, image.registry).manifest(image, platform).digest
+            found = self._bases[image, platform] = image.at(digest)
         return found
 
     def _registry(self, place: Place, name: str) -> Registry:
@@ -162,6 +180,7 @@ class JobBuilder:
         build = Build(plan.environment, str(plan.base), plan.name, plan.place, self._profile, plan.options)
         build, small = self._bring(build, files)
         job = build_job(build, self.name, self._recipe.pod(build))
+        check_images(job, self._profile.allowed_registries)
         lines: deque[str] = deque(maxlen=_KEPT_LINES)
 
         def take(line: str) -> None:
@@ -237,52 +256,6 @@ def _used(connection: Connection, plan: _Plan, digest: str) -> Image:
     image = plan.name.at(digest)
     note_use(connection, image, plan.name.tag)
     return Image(str(image))
-
-
-class _Flight:
-    """One environment on its way: all threads that need it wait for it, and hear what is said meanwhile."""
-
-    def __init__(self) -> None:
-        self._outcome: Future[Image] = Future()
-        self._said: list[str] = []
-        self._reports: list[Callable[[str], None]] = []
-        self._guard = threading.Lock()
-        self._failed_at: float | None = None
-
-    def is_stale(self) -> bool:
-        """Whether it failed so long ago that another try is worth it."""
-        return self._failed_at is not None and monotonic() - self._failed_at > _REMEMBERED_SECONDS
-
-    def add(self, report: Callable[[str], None]) -> None:
-        """Have *report* told too; threads that share one hear each line once."""
-        with self._guard:
-            if report in self._reports or self._outcome.done():
-                return
-            self._reports.append(report)
-            said = list(self._said)
-        for line in said:
-            report(line)
-
-    def tell(self, line: str) -> None:
-        with self._guard:
-            self._said = [*self._said[-_KEPT_LINES:], line]
-            reports = list(self._reports)
-        for report in reports:
-            report(line)
-
-    def fly(self, make: Callable[[], Image]) -> None:
-        try:
-            self._outcome.set_result(make())
-        except BaseException as exc:  # noqa: BLE001 - whatever ends it, nobody may be left waiting
-            self._failed_at = monotonic()
-            self._outcome.set_exception(exc)
-
-    def image(self) -> Image:
-        error = self._outcome.exception()
-        if isinstance(error, AscendError):
-            # One instance raised in ten thousand tasks would gather the tracebacks of all.
-            raise copy.copy(error) from error.__cause__
-        return self._outcome.result()
 
 
 def _listed(environment: Environment) -> str:

@@ -14,12 +14,13 @@ from ascend.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ascend.model import Environment
+    from ascend.model import Environment, Manifest
 
 __all__ = [
     "KEY_LENGTH",
     "ImageName",
     "Place",
+    "check_images",
     "check_registry",
     "image_key",
     "image_labels",
@@ -124,18 +125,33 @@ def parse_place(setting: str) -> Place:
     return Place(url.netloc, path, plain=url.scheme == "http")
 
 
-def check_registry(reference: str, allowed: Sequence[str] | None) -> None:
-    """Raise `ConfigError` if *reference* is not below one of the *allowed*, such as ``registry.example/team``."""
+def check_registry(reference: str, allowed: Sequence[str] | None, where: str = "") -> None:
+    """Raise `ConfigError` if *reference* is not below one of the *allowed*, such as ``registry.example/team``.
+
+    *where* says what names it, as far as that is not a setting of ascend.
+    """
     if allowed is None:
         return
     name = parse_image(reference)
     whole = f"{name.registry}/{name.repository}"
     if not any(f"{whole}/".startswith(f"{each.rstrip('/')}/") for each in allowed):
+        remedy = "take an image from one of those" if where else "set base_image or registry to one of those"
         msg = (
-            f"{reference} is in no allowed registry: allowed_registries has {', '.join(allowed) or 'none'}; "
-            f"set base_image or registry to one of those, or have {name.registry} added"
+            f"{reference}{where and f', which {where} names,'} is in no allowed registry: allowed_registries has "
+            f"{', '.join(allowed) or 'none'}; {remedy}, or have {name.registry} added"
         )
         raise ConfigError(msg)
+
+
+def check_images(job: Manifest, allowed: Sequence[str] | None) -> None:
+    """Refuse a Job with an image from elsewhere, also one that a plugin or ``job_patch`` has put there."""
+    pod = job["spec"]["template"]["spec"]
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
+        where = f"the container {container['name']} of the Job {job['metadata']['name']}"
+        check_registry(container["image"], allowed, where)
+    for volume in pod.get("volumes", ()):
+        if reference := volume.get("image", {}).get("reference"):
+            check_registry(reference, allowed, f"the volume {volume['name']} of the Job {job['metadata']['name']}")
 
 
 def image_key(environment: Environment, *, base_digest: str, builder: str, version: str) -> str:

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from ascend._builtin.kubernetes.connection import Connection
     from ascend.building.names import ImageName
 
-__all__ = ["IMAGE", "IMAGE_LABEL", "note_use", "usage_name"]
+__all__ = ["IMAGE", "IMAGE_LABEL", "LOOK_AGAIN_SECONDS", "note_use", "usage_name"]
 
 IMAGE_LABEL = f"{LABEL_PREFIX}/image-key"
 """The label of such a Lease: the key of the image."""
 
 IMAGE = f"{LABEL_PREFIX}/image"
 """Its annotation: the image, by its digest."""
+
+LOOK_AGAIN_SECONDS = 3600.0
+"""After how long a client that goes on using an image looks whether it is still there, and notes the use again."""
 
 _logger = logging.getLogger("ascend")
 _NOT_FOUND, _CONFLICT = 404, 409

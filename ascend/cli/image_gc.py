@@ -10,6 +10,7 @@ import click
 from ascend._builtin.kubernetes.failures import ApiError
 from ascend._builtin.kubernetes.lease import LEASES
 from ascend.building.usage import usage_name
+from ascend.cli.build_gc import abandoned_builds, delete_builds
 from ascend.cli.images import (
     complete_images,
     find_image,
@@ -22,15 +23,17 @@ from ascend.cli.images import (
 from ascend.cli.kubernetes import now_of, where
 from ascend.cli.state import ago
 from ascend.cli.tables import print_table
-from ascend.errors import ClusterError
+from ascend.errors import ClusterError, PermissionDeniedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from ascend._builtin.kubernetes.connection import Connection
     from ascend.building.registry import Registry
     from ascend.cli.images import ImageView, Uses
     from ascend.model import Profile
 
-__all__ = ["Span", "delete", "gc", "is_unused"]
+__all__ = ["Span", "delete", "delete_unused", "gc", "is_unused", "refuse_unseen"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SPAN = re.compile(r"(\d+)([smhd])")
@@ -58,10 +61,20 @@ class Span(click.ParamType[float]):
 @click.option("--unused", type=Span(), default="30d", show_default=True, metavar="TIME", help="For how long unused.")
 @click.option("--unknown", is_flag=True, help="Also those of which nobody has noted when they were used.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--one-namespace", is_flag=True, help="Also where only one may be read: nobody uses them in others.")
 @_yes
 @with_builds
-def gc(profile: Profile, connection: Connection, *, unused: float, unknown: bool, dry_run: bool, yes: bool) -> None:
-    """Remove images that were not used for a while.
+def gc(
+    profile: Profile,
+    connection: Connection,
+    *,
+    unused: float,
+    unknown: bool,
+    dry_run: bool,
+    one_namespace: bool,
+    yes: bool,
+) -> None:
+    """Remove images that were not used for a while, and builds that never began.
 
     An image that a Job names is kept, whether that has ended or not; so is one that a client has begun to use within
     that time. Its layers go when the registry cleans up.
@@ -74,27 +87,25 @@ def gc(profile: Profile, connection: Connection, *, unused: float, unknown: bool
         click.echo(
             f"Warning: only {where(connection)} may be read: images that other namespaces use may look unused", err=True
         )
-    if not found:
+    builds = abandoned_builds(connection, now)
+    if not found and not builds:
         click.echo(
             f"Nothing to remove: all of the {len(images)} images in {place.registry}/{place.repository} are kept."
         )
         return
-    print_table(_COLUMNS, [_row(each, now) for each in found])
+    if found:
+        print_table(_COLUMNS, [_row(each, now) for each in found])
+    what = _what(len(found), len(images), len(builds))
     if dry_run:
-        click.echo(f"Would delete {len(found)} of {len(images)} images.")
+        click.echo(f"Would delete {what}.")
         return
-    if not yes and not click.confirm(f"Delete these {len(found)} of {len(images)} images?", err=True):
+    if found and not one_namespace:
+        refuse_unseen(uses, where(connection))
+    if not yes and not click.confirm(f"Delete {what}?", err=True):
         click.echo("Kept all")
         click.get_current_context().exit(1)
-    # While somebody thought about it, others may have begun to use one.
-    newer = uses_of(connection)
-    for each in found:
-        last, jobs = newer.of(each.keys, each.name.digest)
-        if jobs or last != each.used:
-            click.echo(f"Kept {each.keys[0][:_SHORT]}: somebody has begun to use it in this moment")
-        else:
-            _remove(connection, registry, each, uses)
-            click.echo(f"Deleted {each.keys[0][:_SHORT]} ({each.requirements})")
+    delete_unused(found, lambda: uses_of(connection), lambda each, newer: _remove(connection, registry, each, newer))
+    delete_builds(connection, builds)
 
 
 @click.command()
@@ -120,6 +131,32 @@ def delete(profile: Profile, connection: Connection, keys: tuple[str, ...], forc
         raise ClusterError("\n".join(problems))
 
 
+def refuse_unseen(uses: Uses, place: str) -> None:
+    """Raise `PermissionDeniedError` if *uses* are not those of all namespaces, but of *place* alone."""
+    if not uses.everywhere:
+        msg = (
+            f"nothing was deleted, since only {place} may be read, and Jobs of other namespaces may use these images: "
+            "have somebody run it who may list Jobs and Leases everywhere, or add --one-namespace if nobody uses them "
+            "from elsewhere"
+        )
+        raise PermissionDeniedError(msg)
+
+
+def delete_unused(
+    found: Iterable[ImageView], look: Callable[[], Uses], remove: Callable[[ImageView, Uses], None]
+) -> None:
+    """Have *found* removed, each unless somebody has begun to use it, as *look* says just before."""
+    for each in found:
+        # Somebody has thought about it, and others were deleted before: that takes a while.
+        newer = look()
+        last, jobs = newer.of(each.keys, each.name.digest)
+        if jobs or last != each.used:
+            click.echo(f"Kept {each.keys[0][:_SHORT]}: somebody has begun to use it in this moment")
+        else:
+            remove(each, newer)
+            click.echo(f"Deleted {each.keys[0][:_SHORT]} ({each.requirements})")
+
+
 def is_unused(image: ImageView, now: float, unused: float, *, unknown: bool) -> bool:
     """Tell whether nobody has used an image for *unused* seconds; *unknown* is the answer where nobody has noted it."""
     return unknown if image.used is None else now - image.used >= unused
@@ -135,6 +172,14 @@ def _remove(connection: Connection, registry: Registry, image: ImageView, uses: 
             except ApiError as error:
                 if error.status != _GONE:
                     click.echo(f"Warning: the Lease {usage_name(key)} in {namespace} stays: {error}", err=True)
+
+
+def _what(found: int, images: int, builds: int) -> str:
+    """Return what would go, in words."""
+    words = [f"{found} of {images} images"] if found else []
+    if builds:
+        words.append(f"{builds} build{'s' if builds > 1 else ''} that never began")
+    return " and ".join(words)
 
 
 def _row(image: ImageView, now: float) -> tuple[str, ...]:

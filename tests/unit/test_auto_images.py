@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ascend._builtin.auto_images import AutoImages, uses_before_image
-from ascend.errors import ConfigError, ImageBuildError
+from ascend.errors import ClusterUnreachableError, ConfigError, ImageBuildError, RegistryDeniedError
 from ascend.model import Environment, Image, Profile
 
 PANDAS = Environment(("pandas",), "3.13", "python:3.13-slim")
@@ -31,13 +31,15 @@ class Quick:
 class Oven:
     """A baker whose builds end when the test says so."""
 
-    def __init__(self, *, there=(), fails=False):
-        self.there, self.fails = set(there), fails
+    def __init__(self, *, there=(), fails=False, refusal=None):
+        self.there, self.fails, self.refusal = set(there), fails, refusal
         self.asked, self.begun = [], []
         self.may_end = threading.Event()
 
     def find(self, environment, report):
         self.asked.append(environment)
+        if self.refusal:
+            raise self.refusal
         return Image("baked") if environment in self.there else None
 
     def ensure(self, environment, report):
@@ -46,18 +48,19 @@ class Oven:
         assert self.may_end.wait(60)
         if self.fails:
             raise ImageBuildError("the registry is full")
+        self.there.add(environment)
         return Image("baked")
 
 
 class World:
     def __init__(self, folder, uses=2, **oven):
         self.oven, self.said = Oven(**oven), []
-        self.folder, self.uses = folder, uses
+        self.folder, self.uses, self.now = folder, uses, 0.0
         self.client()
 
     def client(self):
         """Become another client with the same cache."""
-        self.builder = AutoImages(Quick(), self.oven, uses=self.uses, folder=self.folder)
+        self.builder = AutoImages(Quick(), self.oven, uses=self.uses, folder=self.folder, clock=lambda: self.now)
 
     def call(self, environment=PANDAS):
         return self.builder.ensure(environment, self.said.append)
@@ -117,6 +120,24 @@ def test_an_image_that_somebody_has_built_is_taken_at_once_and_asked_for_once(tm
     assert (world.oven.asked, world.oven.begun) == ([PANDAS], [])
 
 
+def test_an_image_that_goes_on_being_used_is_looked_for_again_and_built_again_once_it_has_gone(world):
+    world.call()
+    world.call()
+    world.baked()
+    assert [world.call() for _ in range(3)] == [Image("baked")] * 3
+    asked = len(world.oven.asked)
+    world.now = 3600.0
+    assert world.call() == Image("baked")
+    assert len(world.oven.asked) == asked + 1
+    world.oven.there.clear()
+    assert world.call() == Image("baked")
+    world.now = 7200.0
+    assert world.call().lock == "pandas==1"
+    world.baked()
+    assert world.oven.begun == [PANDAS, PANDAS]
+    assert world.call() == Image("baked")
+
+
 def test_an_image_that_cannot_be_built_is_said_and_needed_by_nobody(tmp_path, caplog):
     world = World(tmp_path, uses=1, fails=True)
     with caplog.at_level(logging.WARNING, "ascend"):
@@ -126,6 +147,25 @@ def test_an_image_that_cannot_be_built_is_said_and_needed_by_nobody(tmp_path, ca
     assert world.call().lock == "pandas==1"
     world.baked()
     assert world.oven.begun == [PANDAS]
+
+
+@pytest.mark.parametrize("kind", [RegistryDeniedError, ClusterUnreachableError])
+def test_an_image_that_cannot_be_looked_for_is_said_once_and_needed_by_nobody(tmp_path, caplog, kind):
+    world = World(tmp_path, uses=1, refusal=kind("it does not know you"))
+    with caplog.at_level(logging.WARNING, "ascend"), ThreadPoolExecutor(8) as threads:
+        images = list(threads.map(lambda _: world.call(), range(32)))
+    assert {image.lock for image in images} == {"pandas==1"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "whether there is an image of pandas cannot be told, tasks go on installing it: it does not know you"
+    ]
+    assert (world.oven.asked, world.oven.begun) == ([PANDAS], [])
+
+
+def test_a_setting_that_is_wrong_is_the_error_of_every_call(tmp_path):
+    world = World(tmp_path, refusal=ConfigError("python is in no allowed registry"))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="no allowed registry"):
+            world.call()
 
 
 def test_who_leaves_lets_its_builds_go_on(world):

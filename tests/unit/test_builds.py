@@ -14,6 +14,7 @@ from ascend.building.build_options import BuildOptions, build_options
 from ascend.building.jobs import JobBuilder
 from ascend.building.names import parse_image
 from ascend.building.recipes import Failure
+from ascend.building.registry import Registry
 from ascend.errors import (
     BuildOutOfMemoryError,
     BuildStartError,
@@ -22,10 +23,14 @@ from ascend.errors import (
     ConfigError,
     EnvironmentBuildError,
     ImageBuildError,
+    ImageNotFoundError,
     RegistryFullError,
 )
 from ascend.model import Environment, JobStatus, Needs, Profile
+from tests.unit.kubernetes_doubles import ScriptedConnection
+from tests.unit.registries import registry
 from tests.unit.test_layer import build
+from tests.unit.test_registry import push
 
 ATTEMPT = Attempt("kaniko", "numpy", "0123456789abcdef", "FROM python\nRUN false\n", BuildOptions())
 
@@ -203,15 +208,23 @@ def test_what_a_recipe_refuses_is_refused_before_anything_is_asked():
         builder(registry="registry.invalid/x").ensure(environment(apt=("git",)), print)
 
 
+class RefusingRecipe(LayerRecipe):
+    asked = 0
+
+    def refuses(self, environment):
+        self.asked += 1
+        return "it makes none"
+
+
 def test_who_fails_together_gets_an_error_each_and_later_calls_of_the_same_minute_do_not_try_again():
-    made = builder()
-    errors = []
+    recipe = RefusingRecipe(Profile(), by_storage=False)
+    made, errors = JobBuilder(recipe, Profile()), []
     for _ in range(2):
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(EnvironmentBuildError) as caught:
             made.ensure(environment(), print)
         errors.append(caught.value)
     assert errors[0] is not errors[1]
-    assert len(made._flights) == 1
+    assert recipe.asked == 1
 
 
 @pytest.mark.parametrize(
@@ -247,3 +260,104 @@ def test_base_images_must_be_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="that of gpu is none"):
         load_profile()
+
+
+class DockerfileRecipe(LayerRecipe):
+    """Takes Dockerfiles too."""
+
+    def refuses(self, environment):
+        return None
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    with registry(tmp_path_factory.mktemp("registry")) as name:
+        yield Registry(name, plain=True)
+
+
+def key_of(images, dockerfile, **changes):
+    """Return the key that a new client computes."""
+    profile = Profile(registry=f"http://{images.name}/team")
+    made = JobBuilder(DockerfileRecipe(profile, by_storage=False), profile)
+    return made._plan(environment(requirements=(), dockerfile=dockerfile, **changes), print).name.tag
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM {image}\n",
+        "FROM scratch\nCOPY --from={image} /a /b\n",
+        "FROM scratch\nRUN --mount=from={image},target=/t /t/run\n",
+    ],
+)
+def test_an_image_of_a_dockerfile_that_has_changed_makes_another_key(images, text):
+    dockerfile = text.format(image=f"{images.name}/base:1")
+    push(images, "base", "1", b"first")
+    first = key_of(images, dockerfile)
+    assert key_of(images, dockerfile) == first
+    push(images, "base", "1", b"second")
+    assert key_of(images, dockerfile) != first
+
+
+def test_a_base_image_that_a_dockerfile_does_not_use_makes_no_difference(images):
+    digest = push(images, "base", "1")
+    dockerfile = f"FROM {images.name}/base@{digest}\n"
+    keys = {key_of(images, dockerfile, base_image=f"python@sha256:{each * 64}") for each in "01"}
+    assert len(keys) == 1
+
+
+def test_an_image_that_a_variable_names_is_left_to_the_build(images):
+    assert key_of(images, "ARG BASE\nFROM $BASE\n")
+
+
+def test_an_image_of_a_dockerfile_that_is_not_there_is_said_before_anything_is_built(images):
+    with pytest.raises(ImageNotFoundError, match="nothing"):
+        key_of(images, f"FROM {images.name}/nothing:1\n")
+
+
+@pytest.mark.parametrize("place", ["containers", "initContainers"])
+def test_an_image_of_a_build_s_own_pod_that_is_not_allowed_is_refused_before_its_job_is_made(images, place):
+    class ForeignRecipe(DockerfileRecipe):
+        def pod(self, build):
+            pod = super().pod(build)
+            return {**pod, place: [*pod.get(place, ()), {"name": "foreign", "image": "evil.example/executor:1"}]}
+
+    push(images, "team/base", "1")
+    profile = Profile(registry=f"http://{images.name}/team", allowed_registries=(f"{images.name}/team",))
+    made = JobBuilder(ForeignRecipe(profile, by_storage=False), profile)
+    plan = made._plan(environment(requirements=(), base_image=f"{images.name}/team/base:1"), print)
+    connection = ScriptedConnection()
+    with pytest.raises(
+        ConfigError, match=r"evil.example/executor:1, which the container foreign of the Job asc-build-"
+    ):
+        made._build(connection, plan, print)
+    assert connection.requests == []
+
+
+class NotingConnection(ScriptedConnection):
+    """Takes every note of a use."""
+
+    def patch(self, path, body, kind="application/merge-patch+json"):
+        self.requests.append((path, body["metadata"]["annotations"]))
+        return {}
+
+    def close(self):
+        """Be used again by the next who asks."""
+
+
+def test_who_goes_on_using_an_image_looks_for_it_and_notes_the_use_once_an_hour(images):
+    now, connection = [0.0], NotingConnection()
+    profile = Profile(registry=f"http://{images.name}/team")
+    recipe = DockerfileRecipe(profile, by_storage=False)
+    made = JobBuilder(recipe, profile, connect=lambda _: connection, clock=lambda: now[0])
+    wanted = environment(requirements=(), dockerfile="FROM scratch\n")
+    name = made._plan(wanted, print).name
+    digest = push(images, "team/env", name.tag)
+    for now[0], notes in ((0.0, 1), (3599.0, 1), (3600.0, 2), (7200.0, 3)):
+        assert made.ensure(wanted, print).reference == str(name.at(digest))
+        assert len(connection.requests) == notes
+    # Somebody has removed it and built it again.
+    images.delete(name.at(digest))
+    other = push(images, "team/env", name.tag, b"again")
+    now[0] = 10800.0
+    assert made.ensure(wanted, print).reference == str(name.at(other))

@@ -6,8 +6,9 @@ import click
 import pytest
 
 from ascend.cli.admin import prepull_job
-from ascend.cli.image_gc import Span, is_unused
+from ascend.cli.image_gc import Span, delete_unused, is_unused, refuse_unseen
 from ascend.cli.images import ImageView, Uses, find_image
+from ascend.errors import PermissionDeniedError
 from ascend.model import NodeType, Profile
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -73,3 +74,22 @@ def test_a_prepull_has_a_pod_for_each_node_and_tolerates_what_keeps_others_away(
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert pod["imagePullSecrets"] == [{"name": "pusher"}]
     assert pod["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "DoNotSchedule"
+
+
+def test_an_image_that_somebody_begins_to_use_while_others_are_deleted_is_kept(capsys):
+    found = [view("first", used=1.0), view("second", used=1.0), view("third", used=1.0)]
+    uses, removed = {"first": 1.0, "second": 1.0, "third": 1.0}, []
+
+    def remove(image, _):
+        removed.append(image)
+        uses["second"] = 2.0
+
+    delete_unused(found, lambda: Uses(dict(uses), {}, {}, everywhere=True), remove)
+    assert removed == [found[0], found[2]]
+    assert "Kept second: somebody has begun to use it" in capsys.readouterr().out
+
+
+def test_nothing_is_deleted_where_uses_may_be_unseen():
+    refuse_unseen(Uses({}, {}, {}, everywhere=True), "namespace 'team'")
+    with pytest.raises(PermissionDeniedError, match=r"only namespace 'team' may be read.* --one-namespace"):
+        refuse_unseen(Uses({}, {}, {}, everywhere=False), "namespace 'team'")

@@ -6,8 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from ascend.building.dockerfiles import from_images
-from ascend.building.names import KEY_LENGTH, ImageName, Place, check_registry, image_key, parse_image, parse_place
+from ascend.building.names import (
+    KEY_LENGTH,
+    ImageName,
+    Place,
+    check_images,
+    check_registry,
+    image_key,
+    parse_image,
+    parse_place,
+)
 from ascend.errors import ConfigError
 from ascend.model import Environment
 
@@ -116,13 +124,17 @@ def test_any_difference_makes_another_key(change):
     assert key(**change) != key()
 
 
-def test_the_images_of_a_dockerfile_are_those_that_it_starts_from():
-    text = """
-    # FROM comment
-    FROM --platform=linux/amd64 python:3.12 AS build
-    RUN echo FROM nothing
-    from scratch
-    FROM build
-    FROM registry.example/base
-    """
-    assert list(from_images(text)) == ["python:3.12", "registry.example/base"]
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"containers": [{"name": "main", "image": "evil.example/a"}]},
+        {"containers": [], "initContainers": [{"name": "fetch", "image": "evil.example/a"}]},
+        {"containers": [], "volumes": [{"name": "data", "image": {"reference": "evil.example/a"}}]},
+    ],
+)
+def test_all_images_of_a_job_must_be_allowed(pod):
+    job = {"metadata": {"name": "asc-1"}, "spec": {"template": {"spec": pod}}}
+    with pytest.raises(ConfigError, match=r"evil\.example/a, which the .* of the Job asc-1 names, is in no allowed"):
+        check_images(job, ("good.example",))
+    check_images(job, ("evil.example",))
+    check_images(job, None)

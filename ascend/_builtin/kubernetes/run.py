@@ -13,7 +13,7 @@ from ascend._builtin.kubernetes.finished import finished
 from ascend._builtin.kubernetes.following import Following
 from ascend._builtin.kubernetes.lease import RENEW_SECONDS, RunLease
 from ascend._builtin.kubernetes.options import options_of
-from ascend.building.names import check_registry
+from ascend.building.names import check_images
 from ascend.errors import ClusterError, ClusterUnreachableError
 from ascend.model import LABEL_PREFIX
 
@@ -61,8 +61,7 @@ class KubernetesRun:
         connection = self.connection
         profile, owner = self._profile, self.lease.owner
         job = finished(manifest, namespace=connection.namespace, owner=owner, pull_secret=profile.registry_secret)
-        if profile.allowed_registries is not None:
-            _check_images(job, profile.allowed_registries)
+        check_images(job, profile.allowed_registries)
         name = job["metadata"]["name"]
         self.tracker.expect(job)
         try:
@@ -121,10 +120,3 @@ class KubernetesRun:
             if not self.lease.renew():
                 # Somebody has deleted the run: its Jobs go too, and the watches tell.
                 return
-
-
-def _check_images(job: Manifest, allowed: tuple[str, ...]) -> None:
-    """Refuse an image from elsewhere, also one that a plugin or ``job_patch`` has put there."""
-    pod = job["spec"]["template"]["spec"]
-    for container in (*pod.get("initContainers", ()), *pod["containers"]):
-        check_registry(container["image"], allowed)
