@@ -29,6 +29,8 @@ _GPU = "nvidia.com/gpu"
 _GPU_TOLERATION = {"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _LABELS = {"app.kubernetes.io/managed-by": "ascend"}
+# A node that is little used is emptied and removed; a task would have to begin anew.
+_KEEP_NODE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
 
 class Installation(NamedTuple):
@@ -101,7 +103,7 @@ def job_manifest(task: Task, *, image: str, delivery: Delivery, node_type: NodeT
             "ttlSecondsAfterFinished": 900,
             "podFailurePolicy": {"rules": _failure_rules()},
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels, "annotations": dict(_KEEP_NODE)},
                 "spec": _pod(task, image, delivery, node_type),
             },
         },

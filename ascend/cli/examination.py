@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ascend._builtin.kubernetes.failures import ApiError, refused
 from ascend._builtin.kubernetes.features import JOBS, missing_features
-from ascend._builtin.kubernetes.finished import finished
-from ascend._core.manifest import Delivery, default_image, image_of, job_manifest
 from ascend._core.plugins.asking import Plugins
 from ascend.cli.findings import (
     Finding,
@@ -22,16 +20,16 @@ from ascend.cli.findings import (
     required_rights,
 )
 from ascend.cli.kubernetes import in_time, open_connection
+from ascend.cli.sample import check_image, sample_job
 from ascend.cli.state import server_time
 from ascend.errors import AscendError, ClusterError
-from ascend.model import PlacedFile, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ascend._builtin.kubernetes.connection import Connection
     from ascend.interfaces import Storage
-    from ascend.model import Manifest, Profile
+    from ascend.model import Profile
 
 __all__ = ["examine"]
 
@@ -169,7 +167,7 @@ class _Examination:
         return Finding("features", "ok", "Jobs keep everything that ascend sets")
 
     def pod_security(self) -> Finding:
-        job = _sample(self._profile, self._api.namespace)
+        job = sample_job(self._profile, self._api.namespace)
         path = self._api.path("jobs", api=JOBS)
         try:
             _, headers = self._api.exchange("POST", path, job, dryRun="All", fieldValidation="Strict")
@@ -182,7 +180,7 @@ class _Examination:
     def quota(self) -> Finding:
         quotas, _ = self._api.items(self._api.path("resourcequotas"))
         limits, _ = self._api.items(self._api.path("limitranges"))
-        pod = _sample(self._profile, self._api.namespace)["spec"]["template"]["spec"]
+        pod = sample_job(self._profile, self._api.namespace)["spec"]["template"]["spec"]
         return check_quota(quotas, limits, pod)
 
     def storage(self) -> Finding:
@@ -201,13 +199,7 @@ class _Examination:
         return Finding("storage", "ok", f"{storage.url} takes, gives, signs and deletes; from here, not seen from pods")
 
     def image(self) -> Finding:
-        image = _image(self._profile)
-        text = f"{image} is pulled by the nodes; whether they can shows only when a task starts"
-        name, _, tag = image.rpartition("/")[2].partition(":")
-        if "@" not in name and tag in {"", "latest"}:
-            remedy = "write a tag or digest into base_image, or tasks of one run may get different images"
-            return Finding("image", "warning", f"{text}; it has no fixed tag", remedy)
-        return Finding("image", "unknown", text)
+        return check_image(self._profile)
 
     def _may(self, right: tuple[str, str, str]) -> bool:
         group, resource, verb = right
@@ -246,24 +238,6 @@ def _try_storage(storage: Storage, profile: Profile, problems: list[AscendError]
             storage.delete(key)
     except AscendError as error:
         problems.append(error)
-
-
-def _sample(profile: Profile, namespace: str) -> Manifest:
-    """Return the Job that a call with the needs of *profile* would get, if it did nothing."""
-    run, plugins, needs = secrets.token_hex(4), Plugins.load(profile), profile.needs
-    task = Task(f"{run}-1", run, f"asc-{run}-1", "doctor", profile.user, profile.project, needs)
-    delivery = Delivery(PlacedFile("/ascend/files/doctor/runner.zip", {"secret": {"secretName": "asc-doctor"}}), {})
-    node_type = plugins.node_type(needs.node_type, profile) if needs.node_type else None
-    job = job_manifest(task, image=_image(profile), delivery=delivery, node_type=node_type)
-    plugins.modify_job(job, task, profile)
-    job = finished(job, namespace=namespace, owner={})
-    # There is no run, so there is no owner.
-    del job["metadata"]["ownerReferences"]
-    return job
-
-
-def _image(profile: Profile) -> str:
-    return image_of(profile.needs.base_image) if profile.needs.base_image else default_image()
 
 
 def _all(headers: Any, name: str) -> list[str]:

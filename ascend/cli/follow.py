@@ -57,7 +57,9 @@ def print_attempt(connection: Connection, job: dict[str, Any], attempt: int | No
 def follow_job(connection: Connection, job: dict[str, Any], attempt: int | None) -> None:
     """Print what an attempt of a Job writes, until its container has ended."""
     name = job["metadata"]["name"]
-    follower = _AttemptFollower(connection, name, attempt)
+    # A watch tells the oldest pod first: the newest must be known before.
+    newest = max(1, len(pods_of(connection, job=name).get(name, [])))
+    follower = _AttemptFollower(connection, name, attempt or newest)
     with _stopped(follower.close):
         while not follower.ended.wait(_LOOK_SECONDS):
             # A Job that ends without a pod tells nothing to who watches pods.
@@ -71,7 +73,7 @@ def follow_job(connection: Connection, job: dict[str, Any], attempt: int | None)
 class _AttemptFollower:
     """Watches the pods of one Job, and prints the log of the one that is asked for."""
 
-    def __init__(self, connection: Connection, name: str, attempt: int | None) -> None:
+    def __init__(self, connection: Connection, name: str, attempt: int) -> None:
         self.began = False
         self.ended = threading.Event()
         self.problem: Exception | None = None

@@ -10,7 +10,7 @@ import click
 from ascend._builtin.kubernetes.diagnosis import failed_create
 from ascend._builtin.kubernetes.features import JOBS
 from ascend.cli.follow import follow_job, print_attempt
-from ascend.cli.kept import kept_log
+from ascend.cli.kept import print_kept, print_kept_of
 from ascend.cli.kubernetes import (
     asking,
     complete_jobs,
@@ -106,19 +106,22 @@ def why(connection: Connection, name: str, as_json: bool) -> None:
 @_job
 @click.option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
 @click.option("--attempt", type=click.IntRange(1), metavar="N", help="The attempt.  [default: the newest]")
+@click.option("--user", metavar="NAME", help="Whose it was, if it is gone.  [default: the profile's]")
+@click.option("--project", metavar="NAME", help="Of which project, if it is gone.  [default: the profile's]")
 @with_connection
-def logs(connection: Connection, name: str, follow: bool, attempt: int | None) -> None:
+def logs(connection: Connection, name: str, follow: bool, attempt: int | None, **whose: str | None) -> None:
     """Print what a Job has written until now.
 
     Standard output and standard error come in the order in which they were written. Of a task that has failed they
-    are also there when its Job is gone, if it had a storage.
+    are also there when its Job or its pod is gone, if it had a storage that is set here too.
     """
+    profile = click.get_current_context().obj
     job = find_job(connection, name)
     if job is None:
-        kept = kept_log(click.get_current_context().obj, name)
-        if kept is None:
-            raise no_such(connection, "Job", [name])
-        click.echo(kept)
+        print_kept(connection, profile, name, **whose)
+        return
+    is_bare = attempt is None and view_job(job, []).has_ended and not pods_of(connection, job=name)
+    if is_bare and print_kept_of(profile, job):
         return
     if follow:
         follow_job(connection, job, attempt)

@@ -188,7 +188,7 @@ def receipt_of(receipt: bytes) -> dict[str, str]:
 
 
 def _state(job: Mapping[str, Any], pod: Pod | None) -> State:
-    done = {each["type"] for each in _conditions(job) if each["status"] == "True"}
+    done = {each["type"] for each in _conditions(job) if each["status"] == "True"} - {"Suspended"}
     if pod is not None and pod.has_ended:
         end = end_of(pod)
         if end.exit_code == 0:
@@ -208,8 +208,14 @@ def _waits(job: Mapping[str, Any], pod: Pod | None, refusal: Diagnosis | None, s
         return "Deleting", "its Job is being deleted"
     if state == "running":
         return "", ""
+    if job["spec"].get("suspend"):
+        return "Suspended", _words(job, "Suspended")
     if pod is not None and pod.has_ended:
         return "Retrying", "its last attempt failed, and the Job makes another one"
+    return _waits_for_pod(job, pod, refusal)
+
+
+def _waits_for_pod(job: Mapping[str, Any], pod: Pod | None, refusal: Diagnosis | None) -> tuple[str, str]:
     found = diagnose(pod, job, refusal)
     if found is not None:
         return found.reason, found.message
@@ -245,6 +251,10 @@ def _times(pod: Pod | None) -> tuple[float | None, float | None]:
 def _over_at(status: Mapping[str, Any]) -> float | None:
     conditions = [each for each in status.get("conditions") or () if each["type"] in {"Complete", "Failed"}]
     return moment_of(conditions[0].get("lastTransitionTime")) if conditions else None
+
+
+def _words(job: Mapping[str, Any], kind: str) -> str:
+    return next((each.get("message", "") for each in _conditions(job) if each["type"] == kind), "")
 
 
 def _conditions(job: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

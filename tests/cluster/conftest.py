@@ -122,9 +122,18 @@ def kubernetes(namespace, monkeypatch):
 
 
 @pytest.fixture
-def bucket(kubernetes):
+def storage_url(namespace):
+    """Return the URL of the storage that this machine and pods reach."""
+    url = namespace.environ.get("ASCEND_STORAGE")
+    if url is None:
+        pytest.fail("there is no bucket: set ASCEND_TEST_STORAGE and its AWS_* variables", pytrace=False)
+    return url
+
+
+@pytest.fixture
+def bucket(storage_url, kubernetes):
     """Return the URL of a storage that pods reach too, with its credentials in the environment."""
-    return f"{kubernetes.environ['ASCEND_STORAGE']}/{kubernetes.name}"
+    return f"{storage_url}/{kubernetes.name}"
 
 
 @pytest.fixture

@@ -212,13 +212,23 @@ def test_a_running_call_is_killed_with_its_pod(executor, kubernetes, eventually)
     eventually(lambda: not kubernetes.admin.find("jobs", kubernetes.name), "the end of the Job")
 
 
-def test_shutdown_with_cancel_futures_stops_the_remote_work(make_executor, kubernetes, eventually):
+def test_shutdown_with_cancel_futures_takes_pending_jobs_away_and_lets_running_ones_answer(
+    make_executor, kubernetes, eventually
+):
     executor = make_executor()
-    futures = [executor.submit(sleep, 600) for _ in range(3)]
-    futures += [executor.with_options(cpu="64").submit(double, 1)]
-    eventually(futures[0].running, "a pod")
-    executor._run.shutdown(wait=True, cancel_futures=True, kill=True)
-    assert all(future.done() for future in futures)
+    running = executor.submit(sleep, 15)
+    pending = executor.with_options(cpu="64").submit(double, 1)
+    eventually(running.running, "the pod")
+    eventually(lambda: "Insufficient cpu" in pending.explain(), "the scheduler's words")
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert pending.cancelled()
+    left = [f"asc-{running.task_id}"]
+    eventually(
+        lambda: [job["metadata"]["name"] for job in kubernetes.admin.find("jobs", kubernetes.name)] == left,
+        "the end of the pending Job, and of no other",
+    )
+    assert running.result() == 15
+    executor.shutdown()
     eventually(lambda: not kubernetes.left(), "the end of all that there was")
 
 

@@ -97,10 +97,10 @@ def test_a_pod_installs_packages_from_where_this_machine_does(pods):
     assert output.endswith("six\n")
 
 
-def test_a_pod_reads_the_bucket_by_a_signed_address(namespace, pods, monkeypatch):
+def test_a_pod_reads_the_bucket_by_a_signed_address(namespace, storage_url, pods, monkeypatch):
     for name, value in namespace.environ.items():
         monkeypatch.setenv(name, value)
-    store = from_url(namespace.environ["ASCEND_STORAGE"], client_options={"allow_http": True})
+    store = from_url(storage_url, client_options={"allow_http": True})
     obstore.put(store, f"{namespace.name}/greeting", b"hello")
     import datetime as dt
 

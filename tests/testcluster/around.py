@@ -6,13 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from tests.testcluster.paths import ROOT, State
 from tests.testcluster.processes import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Started(Protocol):
+    """The process that starts the cluster."""
+
+    def terminate(self) -> None: ...
+    def wait(self) -> int: ...
 
 
 def around(commands: Sequence[str]) -> int:
@@ -34,9 +42,16 @@ def around(commands: Sequence[str]) -> int:
         return 0
     finally:
         if start:
-            start.terminate()
-            start.wait()
-            subprocess.run([*harness, "down"], cwd=ROOT, check=False)
+            stop(start, [*harness, "down"])
+
+
+def stop(start: Started, down: Sequence[str]) -> None:
+    """End what starts the cluster, then the cluster by the command *down*."""
+    # Once it has become root through sudo it takes no signal from us: then it is waited for.
+    with suppress(PermissionError):
+        start.terminate()
+    start.wait()
+    subprocess.run(down, cwd=ROOT, check=False)
 
 
 def _call(command: str) -> int:

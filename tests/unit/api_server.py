@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, target, dict(parse_qsl(url.query)), headers, body)
         self.server.script.next(request)(self)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - http.server calls them so
+    do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - http.server calls them so
 
     def log_message(self, *args):
         """Keep quiet."""

@@ -146,7 +146,9 @@ def test_a_subject_has_a_kind_and_a_name(to):
 
 
 @pytest.mark.usefixtures("nowhere")
-def test_without_a_kubeconfig_all_that_depends_on_it_is_skipped():
+def test_without_a_kubeconfig_all_that_depends_on_it_is_skipped(monkeypatch):
+    monkeypatch.setenv("ASCEND_BASE_IMAGE", "elsewhere.example/python:3.13")
+    monkeypatch.setenv("ASCEND_ALLOWED_REGISTRIES", "registry.example")
     done = CliRunner().invoke(root, ["doctor", "--json"])
     states = {each["check"]: each["state"] for each in json.loads(done.stdout)}
     assert done.exit_code == 1

@@ -10,6 +10,7 @@ from ascend.cli.jobs import job_rows, status_rows
 from ascend.cli.kubernetes import is_ours
 from ascend.cli.runs import run_rows
 from ascend.cli.state import ago, server_time, view_job, view_run
+from ascend.cli.why import explain_job
 
 SECOND = "2026-11-24T10:00:{:02d}Z"
 BEGIN = SECOND.format(0)
@@ -67,6 +68,19 @@ def test_a_job_without_a_pod_is_pending():
 def test_a_job_without_a_pod_waits_for_what_its_events_say():
     view = view_job(job_of(), [], Diagnosis("ExceededQuota", "exceeded quota: q"))
     assert (view.state, view.reason, view.message) == ("pending", "ExceededQuota", "exceeded quota: q")
+
+
+@pytest.mark.parametrize("pods", [[], [ended(3)]], ids=["never-began", "after-an-attempt"])
+def test_a_suspended_job_waits_for_its_queue(pods):
+    job = job_of(retries=1)
+    job["spec"]["suspend"] = True
+    job["status"]["conditions"] = [{"type": "Suspended", "status": "True", "message": "Job suspended"}]
+    view = view_job(job, pods)
+    assert (view.state, view.reason, view.message) == ("pending", "Suspended", "Job suspended")
+    found = explain_job(view, [], QUEUED + 60)
+    assert found.sentence == "It waits since 60s. Its Job is suspended: a queue has not admitted it yet."
+    assert found.words == ("Job suspended",)
+    assert "queue" in found.do
 
 
 def test_a_running_job_has_a_start_and_a_node():
