@@ -207,27 +207,51 @@ def test_who_comes_after_a_killed_client_gets_its_build(tiny, kubernetes, make_b
     assert list(created(kubernetes).values()) == [1]
 
 
-def test_a_build_that_nobody_waits_for_any_more_is_stopped(tiny, kubernetes, make_builder, eventually):
+@pytest.fixture
+def kept_long(place, tmp_path):
+    """Have builds stay after their end: one that goes in the time of a test was stopped."""
+    write_settings(tmp_path / "home" / "project", keep=600)
+    registry = Registry(place.registry, plain=True)
+    yield
+    # Nor has it pushed anything before it was.
+    assert not list(registry.tags(place.repository))
+
+
+@pytest.fixture
+def silent_index(index, monkeypatch):  # noqa: F811 - the fixture
+    """Return a function from which on the index does not answer any more, so that no build ends by itself."""
+    closing = threading.Event()
+    yield lambda: monkeypatch.setattr(index, "answer", lambda _: closing.wait(60) and None)
+    closing.set()
+
+
+@pytest.mark.usefixtures("kept_long")
+def test_a_build_that_nobody_waits_for_any_more_is_stopped(tiny, kubernetes, make_builder, eventually, silent_index):
+    asked = locked(tiny, load_profile(), print)
+    silent_index()
     builders = [make_builder(), make_builder()]
     said = [[], []]
     with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(each.ensure, tiny, lines.append) for each, lines in zip(builders, said, strict=True)]
+        waiting = [threads.submit(each.ensure, asked, lines.append) for each, lines in zip(builders, said, strict=True)]
         eventually(lambda: all(any(line.startswith("base: ") for line in lines) for lines in said), "the build")
         builders[0].close()
         assert "nobody waits" in str(waiting[0].exception(timeout=30))
         assert [each for each in kubernetes.left() if each.startswith(f"jobs/{BUILDS}")] != []
         builders[1].close()
-        if waiting[1].exception(timeout=30) is not None:
-            eventually(lambda: not kubernetes.left(), "the end of the build")
+        assert "nobody waits" in str(waiting[1].exception(timeout=30))
+    eventually(lambda: not kubernetes.left(), "the end of the build")
 
 
-def test_a_build_is_stopped_with_the_run_that_needs_it(tiny, make_executor, kubernetes, eventually):
+@pytest.mark.usefixtures("kept_long")
+def test_a_build_is_stopped_with_the_run_that_needs_it(tiny, make_executor, kubernetes, eventually, silent_index):
     assert tiny.requirements == ("tiny-base",)
     executor = make_executor(image_builder="layer", requirements=["tiny-base"])
     future = executor.submit(look)
     eventually(lambda: [each for each in kubernetes.left() if each.startswith(f"jobs/{BUILDS}")], "the build")
+    silent_index()
     executor._run.shutdown(wait=True, cancel_futures=True, kill=True)
     assert future.done()
+    eventually(lambda: not kubernetes.left(), "the end of the build")
 
 
 def test_a_failed_build_is_an_error_for_all_who_need_it_and_is_made_again(tiny, index, make_builder, kubernetes):  # noqa: F811
@@ -263,17 +287,12 @@ def test_a_build_that_the_cluster_ends(tiny, make_builder, tmp_path, settings, e
     assert "tiny-base" in str(caught.value)
 
 
-def test_a_build_that_takes_too_long(tiny, index, make_builder, tmp_path, monkeypatch):  # noqa: F811
+def test_a_build_that_takes_too_long(tiny, make_builder, tmp_path, silent_index):
     write_settings(tmp_path / "home" / "project", timeout=4)
     asked = locked(tiny, load_profile(), print)
-    closing = threading.Event()
-    # An index that does not answer any more.
-    monkeypatch.setattr(index, "answer", lambda _: closing.wait(60) and None)
-    try:
-        with pytest.raises(BuildTimeoutError, match="longer than 4 s") as caught:
-            make_builder().ensure(asked, print)
-    finally:
-        closing.set()
+    silent_index()
+    with pytest.raises(BuildTimeoutError, match="longer than 4 s") as caught:
+        make_builder().ensure(asked, print)
     assert isinstance(caught.value, TimeoutError)
 
 
@@ -362,11 +381,16 @@ def test_who_may_not_look_into_the_registry_is_told_so(tiny, other_registry, mak
 
 
 @pytest.mark.usefixtures("place")
-def test_a_base_by_node_type(make_executor, kubernetes, tmp_path, monkeypatch):
+def test_a_base_by_node_type(make_executor, kubernetes, tmp_path, monkeypatch, eventually):
     base = os.environ["ASCEND_BASE_IMAGE"]
     monkeypatch.delenv("ASCEND_BASE_IMAGE")
     text = f'[base_images]\nspecial = "{base}"\ndefault = "registry.invalid/never:1"\n[plugins.build]\nkeep = 5\n'
     (tmp_path / "home" / "project" / "ascend.toml").write_text(text)
     executor = make_executor(node_type="special", queue_timeout=4.0)
-    executor.submit(int).exception(timeout=60)
+    future = executor.submit(int)
+    # No node is of that type, so its Job waits until it is given up.
+    selector = "app.kubernetes.io/managed-by=ascend"
+    (job,) = eventually(lambda: kubernetes.admin.find("jobs", kubernetes.name, selector), "the Job")
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == image_of(base)
+    future.exception(timeout=60)
     assert len(jobs_created(kubernetes)) == 1
