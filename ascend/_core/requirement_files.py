@@ -122,11 +122,16 @@ def _instead(option: str) -> str:
 def _checked(text: str, path: Path) -> str:
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
 
+    from ascend.building.locks import credentials_in  # noqa: PLC0415
+
     try:
-        Requirement(text)
+        wrong = credentials_in(Requirement(text))
     except InvalidRequirement as exc:
         msg = f"{path}: {text!r} is no requirement: {str(exc).splitlines()[0]}"
         raise ConfigError(msg) from exc
+    if wrong:
+        msg = f"{path}: {wrong}"
+        raise ConfigError(msg)
     return text
 
 

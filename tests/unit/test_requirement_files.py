@@ -129,6 +129,22 @@ def test_what_cannot_be_used_is_an_error_with_the_remedy(write, name, content, t
         read_requirements(text, folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("requirements.txt", "{}\n"),
+        ("requirements.txt", f"{{}} --hash={HASH}\n"),
+        ("pyproject.toml", "[project]\ndependencies = ['{}']\n"),
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_told(write, name, content):
+    folder = write(name, content.format("six @ https://ada:secret@a.example/six-1.17.0-py2.py3-none-any.whl"))
+    with pytest.raises(ConfigError, match=re.escape("six has credentials in its URL of a.example")) as caught:
+        read_requirements(name, folder)
+    assert name in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
 def test_a_pylock_is_a_lock(write):
     content = (
         'lock-version = "1.0"\n[[packages]]\nname = "six"\nversion = "1.16.0"\nmarker = "os_name == \'posix\'"\n'
