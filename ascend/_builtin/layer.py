@@ -66,7 +66,7 @@ class LayerRecipe:
     def files(self, environment: Environment) -> Mapping[str, bytes]:
         files = {_ARCHIVE: pod_archive(), _LOCK: environment.lock.encode()}
         if self._by_storage:
-            files[_UV] = packed_uv(environment.platform, _say_nothing)
+            files[_UV] = packed_uv(self._profile, environment.platform, _say_nothing)
         else:
             files[_UV_LOCK] = uv_lock(self._profile, environment.python, environment.platform, _say_nothing).encode()
         if self._profile.certificates is not None:

@@ -62,6 +62,9 @@ def _packed(dockerfile: Path, name: str) -> bytes:
         for path in _files(folder, _ignored(folder)):
             relative = path.relative_to(folder).as_posix()
             entry = archive.gettarinfo(path, relative)
+            if entry.islnk():
+                # Each name of a hard-linked file is a file: that they share their bytes is this machine's affair.
+                entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", path.stat().st_size
             entry.uid = entry.gid = entry.mtime = 0
             entry.uname = entry.gname = ""
             # Of its rights, only this one is the file's and not its owner's.

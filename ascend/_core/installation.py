@@ -109,7 +109,7 @@ class Installations:
         from ascend.building.portable_uv import packed_uv  # noqa: PLC0415 - only who installs something needs it
 
         try:
-            return packed_uv(platform, self._note)
+            return packed_uv(self._profile, platform, self._note)
         except EnvironmentBuildError as exc:
             # Where the image has one, it is not needed; where not, the task's error says what is missing.
             self._note(f"no uv travels with the tasks: {str(exc).splitlines()[0]}")

@@ -31,6 +31,7 @@ _FILE = re.compile(
     r"(?:\[(?P<extras>[\w., -]+)\])?(?::(?P<group>[\w.-]+))?"
 )
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_PATH = re.compile(r"\.|/|[A-Za-z]:|[^;]*@ file:")
 _HASH = re.compile(r"\s+--hash[= ](\S+)")
 
 
@@ -122,11 +123,16 @@ def _instead(option: str) -> str:
 def _checked(text: str, path: Path) -> str:
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
 
+    from ascend.building.locks import credentials_in  # noqa: PLC0415
+
     try:
-        Requirement(text)
+        wrong = credentials_in(Requirement(text))
     except InvalidRequirement as exc:
         msg = f"{path}: {text!r} is no requirement: {str(exc).splitlines()[0]}"
         raise ConfigError(msg) from exc
+    if wrong:
+        msg = f"{path}: {wrong}"
+        raise ConfigError(msg)
     return text
 
 
@@ -180,7 +186,7 @@ def _uv_lock(path: Path, extras: tuple[str, ...], group: str | None) -> Written:
     from ascend.errors import EnvironmentBuildError  # noqa: PLC0415
 
     _read(path)
-    options = ["--frozen", "--no-header", "--no-annotate", "--quiet", "--no-emit-local", "--format=requirements-txt"]
+    options = ["--frozen", "--no-header", "--no-annotate", "--quiet", "--no-emit-project", "--format=requirements-txt"]
     options += [f"--extra={extra}" for extra in extras]
     options += [f"--only-group={group}"] if group else ["--no-default-groups"]
     try:
@@ -191,9 +197,21 @@ def _uv_lock(path: Path, extras: tuple[str, ...], group: str | None) -> Written:
     lines = []
     for line in re.sub(r"\\\n", " ", exported).splitlines():
         text = _COMMENT.sub("", line).strip()
-        if text:
-            lines.append((_checked(_HASH.sub("", text).strip(), path), tuple(_HASH.findall(text))))
+        # An editable install is source, and travels by itself.
+        if text and not text.startswith("-e "):
+            lines.append((_not_here(_HASH.sub("", text).strip(), path), tuple(_HASH.findall(text))))
     return _written_lock(path, lines)
+
+
+def _not_here(text: str, path: Path) -> str:
+    """Return the requirement *text*; `ConfigError` if it is a path of this machine, with a hash or without one."""
+    if _PATH.match(text) is None:
+        return _checked(text, path)
+    msg = (
+        f"{path} takes {text} from this machine, which pods do not see: put a wheel of it into a package index, or "
+        "make it `editable = true` in [tool.uv.sources] if it is a project of yours, since source travels by itself"
+    )
+    raise ConfigError(msg)
 
 
 def _pylock(path: Path) -> Written:

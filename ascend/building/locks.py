@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from ascend.model import Environment, Profile
 
-__all__ = ["FRESH_SECONDS", "PLATFORMS", "locked", "parsed", "pins", "resolve"]
+__all__ = ["FRESH_SECONDS", "PLATFORMS", "credentials_in", "locked", "parsed", "pins", "resolve"]
 
 FRESH_SECONDS = 24 * 3600.0
 """How long a lock is kept for the next who asks for the same."""
@@ -131,9 +131,22 @@ def parsed(text: str) -> Requirement:
         raise UnsolvableError(msg) from exc
 
 
+def credentials_in(requirement: Requirement) -> str:
+    """Return what is wrong with *requirement* if its URL holds credentials, without telling them; else nothing."""
+    url = urlsplit(requirement.url or "")
+    if url.username is None:
+        return ""
+    return (
+        f"{requirement.name} has credentials in its URL of {url.hostname}, and whoever may read Jobs or images would "
+        "read them: leave them out; index_secret names those of the pods, and ~/.netrc has those of this machine"
+    )
+
+
 def _travelling(text: str) -> str:
     """Return the requirement *text* in its usual form; `UnsolvableError` for one that pods cannot fetch."""
     requirement = parsed(text)
+    if wrong := credentials_in(requirement):
+        raise UnsolvableError(wrong)
     scheme = urlsplit(requirement.url or "").scheme
     if scheme == "file":
         msg = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zlib
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ascend.building.folders import cache_folder
 from ascend.building.locks import resolve
-from ascend.building.uv_program import UnsolvableError, Uv
+from ascend.building.uv_program import UnsolvableError, Uv, with_indexes
 from ascend.errors import EnvironmentBuildError
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def uv_lock(profile: Profile, python: str, platform: str, report: Callable[[str]
     )
 
 
-def packed_uv(platform: str, report: Callable[[str], None]) -> bytes:
+def packed_uv(profile: Profile, platform: str, report: Callable[[str], None]) -> bytes:
     """Return the program for *platform*, compressed by zlib: fetched once as a package, then from the user's cache.
+
+    It comes from the indexes of *profile*, as does what it installs.
 
     `EnvironmentBuildError` if the package index has none.
     """
@@ -54,17 +57,18 @@ def packed_uv(platform: str, report: Callable[[str], None]) -> bytes:
     kept.parent.mkdir(parents=True, exist_ok=True)
     report(f"fetching {uv_requirement()} for {platform}, once")
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        packed = zlib.compress(_fetch(Path(folder), _TRIPLES[platform]), 6)
+        packed = zlib.compress(_fetch(profile, Path(folder), _TRIPLES[platform]), 6)
         partial = Path(folder) / "packed"
         partial.write_bytes(packed)
         partial.replace(kept)
     return packed
 
 
-def _fetch(folder: Path, triple: str) -> bytes:
+def _fetch(profile: Profile, folder: Path, triple: str) -> bytes:
     where = ("--target", str(folder), f"--python-platform={triple}", "--only-binary=:all:", "--no-python-downloads")
+    uv = Uv(with_indexes(os.environ, profile.index_urls, profile.certificates))
     try:
-        Uv().run("pip", "install", "--quiet", "--no-deps", *where, uv_requirement(), folder=folder)
+        uv.run("pip", "install", "--quiet", "--no-deps", *where, uv_requirement(), folder=folder)
     except EnvironmentBuildError as exc:
         msg = f"{uv_requirement()} cannot be fetched for {triple}:\n{exc}"
         raise type(exc)(msg) from None

@@ -34,6 +34,15 @@ def test_the_files_beside_a_dockerfile_come_with_it(tmp_path):
     assert (entries["link"].issym(), entries["link"].linkname) == (True, "src/main")
 
 
+def test_a_file_with_two_names_comes_under_both(tmp_path):
+    write(tmp_path / "linked", Dockerfile="FROM a\n", first="1")
+    os.link(tmp_path / "linked" / "first", tmp_path / "linked" / "second")
+    write(tmp_path / "copied", Dockerfile="FROM a\n", first="1", second="1")
+    linked, copied = (Dockerfiles(tmp_path / name).read("Dockerfile") for name in ("linked", "copied"))
+    assert linked == copied
+    assert list(entries_of(linked.context)) == ["Dockerfile", "first", "second"]
+
+
 def test_the_same_files_are_the_same_context_whoever_has_them(tmp_path):
     contexts = []
     for name, mode, time in (("one", 0o600, 1), ("two", 0o644, 2)):

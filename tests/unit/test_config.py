@@ -215,6 +215,12 @@ def test_a_value_that_does_not_fit_is_refused(name, value):
     assert "hunter2" not in str(caught.value)
 
 
+def test_credentials_in_the_url_of_a_requirement_are_refused_and_not_told():
+    with pytest.raises(ConfigError, match=r"^the argument requirements must hold no credentials: .*index_") as caught:
+        check_needs({"requirements": ["six", "x @ https://ada:hunter2@host/x.whl"]})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "checked"),
     [

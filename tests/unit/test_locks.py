@@ -109,6 +109,14 @@ def test_what_cannot_be_locked_is_an_error_with_the_resolvers_words(index, requi
         lock(*requirements, index_urls=[index.url])
 
 
+@pytest.mark.parametrize("scheme", ["https", "git+https"])
+def test_credentials_in_a_url_are_refused_and_not_told(index, scheme):
+    with pytest.raises(EnvironmentBuildError, match=re.escape("tiny-base has credentials in its URL of a.")) as caught:
+        lock(f"tiny-base @ {scheme}://ada:secret@a.example/tiny_base-1.0-py3-none-any.whl", index_urls=[index.url])
+    assert "index_secret" in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
 def test_what_is_only_there_as_source_is_an_error_with_the_remedy(index):
     index.files["tiny-source"] = {"tiny_source-1.0.tar.gz": b"never read"}
     with pytest.raises(EnvironmentBuildError, match=r"no usable wheels(.|\n)*only there as source: take"):

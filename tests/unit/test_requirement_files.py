@@ -129,6 +129,22 @@ def test_what_cannot_be_used_is_an_error_with_the_remedy(write, name, content, t
         read_requirements(text, folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("requirements.txt", "{}\n"),
+        ("requirements.txt", f"{{}} --hash={HASH}\n"),
+        ("pyproject.toml", "[project]\ndependencies = ['{}']\n"),
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_told(write, name, content):
+    folder = write(name, content.format("six @ https://ada:secret@a.example/six-1.17.0-py2.py3-none-any.whl"))
+    with pytest.raises(ConfigError, match=re.escape("six has credentials in its URL of a.example")) as caught:
+        read_requirements(name, folder)
+    assert name in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
 def test_a_pylock_is_a_lock(write):
     content = (
         'lock-version = "1.0"\n[[packages]]\nname = "six"\nversion = "1.16.0"\nmarker = "os_name == \'posix\'"\n'
@@ -154,6 +170,46 @@ def test_a_uv_lock_is_exported_by_uv(write):
     read = read_requirements("uv.lock", folder)
     assert read.requirements == ("six==1.16.0",)
     assert read.lock == f"six==1.16.0 \\\n    --hash={HASH}\n"
+
+
+def write_local(write, source):
+    """Write a project with a lock that takes tiny from *source*, and six from an index; return its folder."""
+    dependencies = '{ name = "six" }, { name = "tiny" }'
+    write(
+        "pyproject.toml",
+        '[project]\nname = "mine"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six", "tiny"]\n',
+    )
+    return write(
+        "uv.lock",
+        'version = 1\nrequires-python = ">=3.11"\n\n[[package]]\nname = "mine"\nversion = "1"\n'
+        f'source = {{ editable = "." }}\ndependencies = [{dependencies}]\n\n[[package]]\nname = "six"\n'
+        'version = "1.16.0"\nsource = { registry = "https://a.example/simple" }\n'
+        f'wheels = [{{ url = "https://a.example/six-1.16.0-py2.py3-none-any.whl", hash = "{HASH}" }}]\n\n'
+        f'[[package]]\nname = "tiny"\nversion = "1"\n{source}\n',
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'source = { directory = "lib" }',
+        (
+            'source = { path = "tiny-1-py3-none-any.whl" }\n'
+            f'wheels = [{{ filename = "tiny-1-py3-none-any.whl", hash = "{HASH}" }}]'
+        ),
+    ],
+    ids=["folder", "wheel"],
+)
+def test_what_a_uv_lock_takes_from_this_machine_is_refused(write, source):
+    folder = write_local(write, source)
+    with pytest.raises(ConfigError, match=r"uv\.lock takes \./\S+ from this machine(.|\n)*put a wheel of it into"):
+        read_requirements("uv.lock", folder)
+
+
+def test_what_a_uv_lock_has_editable_travels_as_source(write):
+    assert read_requirements("uv.lock", write_local(write, 'source = { editable = "lib" }')).requirements == (
+        "six==1.16.0",
+    )
 
 
 def test_files_and_requirements_are_joined_and_come_once(write):

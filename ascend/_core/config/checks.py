@@ -107,15 +107,18 @@ def check_requirements(value: object) -> tuple[str, ...]:
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - few calls have any
 
         from ascend._core.requirement_files import AUTO, is_file  # noqa: PLC0415 - the same
+        from ascend.building.locks import credentials_in  # noqa: PLC0415 - the same
 
         for text in texts:
             if text == AUTO or is_file(text):
                 continue
             try:
-                Requirement(text)
+                wrong = credentials_in(Requirement(text))
             except InvalidRequirement as error:
                 problem = str(error).splitlines()[0]
                 raise UnfitError(f"must hold requirements such as 'torch==2.6.0', not {text!r}: {problem}") from error
+            if wrong:
+                raise UnfitError(f"must hold no credentials: {wrong}")
     return texts
 
 
