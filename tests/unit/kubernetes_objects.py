@@ -26,10 +26,10 @@ def pod(name="asc-0badc0de-1-0-abcde", state=None, *, phase="Pending", failures=
     return item
 
 
-def deleted(item):
-    """Return the pod with the mark of what is being deleted."""
+def deleted(item, grace=30):
+    """Return the pod with the marks of what is being deleted."""
     item = copy.deepcopy(item)
-    item["metadata"]["deletionTimestamp"] = "2026-11-24T09:51:00Z"
+    item["metadata"] |= {"deletionTimestamp": "2026-11-24T09:51:00Z", "deletionGracePeriodSeconds": grace}
     return item
 
 
