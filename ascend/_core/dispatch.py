@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ascend._core.bundle import job_prefix, log_key, pack_call, pickle_call, sou
 from ascend._core.installation import Installations
 from ascend._core.manifest import Delivery, base_image_of, job_manifest
 from ascend._core.manifest_patch import patched
+from ascend._core.once import Once
 from ascend._core.requirement_files import AUTO
 from ascend._core.runner_archive import runner_archive
 from ascend._core.source.handmade import HandmadeModules
@@ -66,21 +68,23 @@ class Dispatcher:
         self._said: frozenset[str] = frozenset()
         self._builders: dict[str, ImageBuilder] = {}
         self._sent_sources: set[str] = set()
-        self._placed_sources: dict[str, PlacedFile] = {}
+        self._placed_sources: dict[str, Once[PlacedFile]] = {}
         self._opened = False
         self._runner: PlacedFile | None = None
+        self._opening: Once[PlacedFile] = Once()
+        # Held for moments only: the main thread takes it when it stops everything.
         self._guard = threading.Lock()
 
-    def open(self) -> bool:
+    def open(self, entry: Entry) -> bool:
         """Prepare the cluster for the first task of the run; true if that was not done before."""
-        with self._guard:
-            if self._runner is not None:
-                return False
-            if not self._opened:
-                self.cluster.open(self._run_id)
-                self._opened = True
-            self._runner = self.cluster.place("runner.zip", runner_archive())
-            return True
+        self._runner, fresh = self._opening.get(self._open, since=entry.since)
+        return fresh
+
+    def _open(self) -> PlacedFile:
+        if not self._opened:
+            self.cluster.open(self._run_id)
+            self._opened = True
+        return self.cluster.place("runner.zip", runner_archive())
 
     @property
     def storage(self) -> Storage | None:
@@ -197,7 +201,7 @@ class Dispatcher:
         self._handmade.register()
         packed = pack_call(call, self.serializer, self.cluster.traits.inline_call)
         del call
-        source, files = self._ship_source(entry.task)
+        source, files = self._ship_source(entry)
         variables = {**_looked_for(image, entry), "ASCEND_CALL_DIGEST": packed.digest, **source}
         prefix = job_prefix(entry.task)
         if packed.inline is not None:
@@ -216,29 +220,27 @@ class Dispatcher:
         installation = self._installations.of(image.lock, entry.task, platform, self.storage)
         return Delivery(self._runner, variables, files, installation)
 
-    def _ship_source(self, task: Task) -> tuple[dict[str, str], tuple[PlacedFile, ...]]:
+    def _ship_source(self, entry: Entry) -> tuple[dict[str, str], tuple[PlacedFile, ...]]:
         """Return the variables that lead to the project's source, and the file if the cluster brings it."""
         source = self.source.current()
         if not source.digest:
             return {}, ()
         digest = {"ASCEND_SOURCE_DIGEST": source.digest}
         # A pod reads a file sooner than it has compiled what it takes to fetch something.
-        file = self._place_source(source)
+        file = self._place_source(source, entry)
         if file is not None:
             return {"ASCEND_SOURCE_URL": PurePosixPath(file.path).as_uri(), **digest}, (file,)
         storage = self._needed_storage(f"the project's source has {len(source.archive()):,} bytes, too many to place")
-        return {"ASCEND_SOURCE_URL": self._store_source(task, source, storage), **digest}, ()
+        return {"ASCEND_SOURCE_URL": self._store_source(entry.task, source, storage), **digest}, ()
 
-    def _place_source(self, source: Source) -> PlacedFile | None:
+    def _place_source(self, source: Source, entry: Entry) -> PlacedFile | None:
         """Return the file with the source; `None` if it is too large for the cluster."""
+        archive = source.archive()
+        if len(archive) > self.cluster.traits.placed_file:
+            return None
         with self._guard:
-            file = self._placed_sources.get(source.digest)
-            if file is None:
-                archive = source.archive()
-                if len(archive) > self.cluster.traits.placed_file:
-                    return None
-                file = self._placed_sources[source.digest] = self.cluster.place("source", archive)
-        return file
+            placing = self._placed_sources.setdefault(source.digest, Once())
+        return placing.get(partial(self.cluster.place, "source", archive), since=entry.since)[0]
 
     def _store_source(self, task: Task, source: Source, storage: Storage) -> str:
         key = source_key(task, source.digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Entry:
 
     *call* is `None` once it was packed, so that no argument outlives its dispatch. *waiting* says what its Job waits
     for. *requirements* are those that files and ``auto`` stand for. *frames* are the pieces of an outcome that came
-    with the output.
+    with the output. *since* is when it was submitted, by the clock that only goes on.
     """
 
     task: Task
@@ -33,3 +34,4 @@ class Entry:
     waiting: str = ""
     requirements: tuple[str, ...] = ()
     frames: list[str] = field(default_factory=list)
+    since: float = field(default_factory=monotonic)

@@ -68,6 +68,7 @@ _ENDS: Mapping[str, tuple[type[TaskError], str, str]] = {
         "the cluster refuses its pod",
         "see what the rule asks for; plugins and job_patch can change the Job",
     ),
+    "NodeLost": (TaskLostError, "the machine under it went away", "submit it again"),
     "PodDeleted": (TaskLostError, "its pod was deleted by somebody", "retries makes another attempt"),
     "QueueTimeout": (QueueTimeoutError, "it did not start within queue_timeout", "set queue_timeout to wait longer"),
     "StartError": (

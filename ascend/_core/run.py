@@ -199,7 +199,8 @@ class Run:
 
     def _dispatch(self, entry: Entry) -> None:
         try:
-            if self.dispatcher.open():
+            # Before and after what takes long where the cluster is gone.
+            if not entry.future.done() and self.dispatcher.open(entry):
                 self._watcher.opened()
             if entry.future.done():
                 self._ended(entry)

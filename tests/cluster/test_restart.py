@@ -69,14 +69,16 @@ def test_calls_and_their_lines_survive_a_restart_of_the_api_server(second, event
         if name != "ASCEND_STORAGE":
             monkeypatch.setenv(name, value)
     with AscendExecutor(progress=False) as executor:
-        running = executor.submit(count, 60, 0.2)
+        running = executor.submit(count, 300, 0.2)
         eventually(running.running, "the pod")
         before = api_server(state)
         kill(before)
         submitted_meanwhile = executor.submit(double, 21)
-        assert running.result(timeout=120) == 60
+        lines = {line: running.done() for line in running.logs(follow=True)}
+        assert running.result(timeout=120) == 300
         assert submitted_meanwhile.result(timeout=120) == 42
-        assert list(running.logs()) == expected(60)
+        assert list(running.logs()) == expected(300)
+        assert not lines["line 250"], "its lines came only when it had ended"
         assert api_server(state) != before
 
 

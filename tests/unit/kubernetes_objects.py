@@ -31,10 +31,10 @@ def init_containers(**states):
     return [{"name": name, "state": state, "restartCount": 0} for name, state in states.items()]
 
 
-def deleted(item):
-    """Return the pod with the mark of what is being deleted."""
+def deleted(item, grace=30):
+    """Return the pod with the marks of what is being deleted."""
     item = copy.deepcopy(item)
-    item["metadata"]["deletionTimestamp"] = "2026-11-24T09:51:00Z"
+    item["metadata"] |= {"deletionTimestamp": "2026-11-24T09:51:00Z", "deletionGracePeriodSeconds": grace}
     return item
 
 

@@ -88,9 +88,11 @@ def numbered(count, zone="Z"):
 class Reader:
     """A log and what came of it."""
 
-    def __init__(self, kubelet, patience=60.0, container="main"):
+    def __init__(self, kubelet, patience=60.0, pause=0.5, container="main"):
         self.got = []
-        self.log = PodLog(kubelet, "asc-1-0-abcde", self.got.extend, container, patience)
+        self.log = PodLog(
+            kubelet, "asc-1-0-abcde", self.got.extend, container=container, patience=patience, pause=pause
+        )
 
     def read(self):
         """Read one followed stream, as the follower does; a broken one is no error."""
@@ -331,9 +333,33 @@ def test_a_follower_goes_on_after_a_break(following, eventually):
     assert reader.got == [f"line {number}" for number in range(5)]
 
 
-def test_a_follower_gives_up_where_nothing_can_be_read(following):
-    kubelet = Kubelet([], [NOT_FOUND] * 5)
-    following(Reader(kubelet)).join(60)
+@pytest.mark.parametrize("trouble", [LOST, refusal(403, "Forbidden", "not yet"), refusal(500, "", "kubelet")])
+def test_a_follower_outlives_a_server_that_is_gone_for_long(following, eventually, trouble):
+    kubelet = Kubelet(numbered(5), [(60, "break"), *[trouble] * 40, (120, "break"), *[trouble] * 40, (10**6, "silent")])
+    reader = Reader(kubelet, pause=0.001)
+    thread = following(reader)
+    eventually(lambda: len(reader.got) == 5)
+    reader.log.close()
+    thread.join(60)
+
+    assert reader.got == [f"line {number}" for number in range(5)]
+
+
+def test_a_follower_asks_a_server_that_is_gone_ever_more_rarely(following):
+    kubelet = Kubelet([], [LOST] * 1000)
+    reader = Reader(kubelet, pause=0.1)
+    thread = following(reader)
+    thread.join(3.5)
+    asked = len(kubelet.asked)
+    reader.log.close()
+    thread.join(60)
+
+    assert 3 <= asked <= 7
+
+
+def test_a_follower_gives_up_where_nobody_knows_the_pod(following):
+    kubelet = Kubelet([], [NOT_FOUND] * 9)
+    following(Reader(kubelet, pause=0.01)).join(60)
 
     assert len(kubelet.asked) == 5
 

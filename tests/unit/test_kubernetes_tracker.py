@@ -337,6 +337,47 @@ def test_a_job_that_ended_without_a_word_of_its_pods_is_an_end_after_a_while(con
     assert (world.last.phase, world.last.reason, world.last.final) == ("failed", reason, True)
 
 
+@pytest.mark.parametrize("state", [running(), waiting()])
+@pytest.mark.parametrize("grace", [30, 300])
+def test_a_pod_that_outlives_its_deletion_is_on_a_node_that_is_lost(state, grace):
+    world = World(retries=3)
+    item = pod(NAMES[0], state, phase="Running", conditions=disruption("DeletionByTaintManager"))
+    world.tracker.observe_pod("MODIFIED", item)
+    world.look(1000).tracker.observe_pod("MODIFIED", deleted(item, grace))
+    world.look(grace + 30).tracker.observe_pod("MODIFIED", deleted(item, grace))
+    world.look(29)
+    assert "failed" not in [each.phase for each in world.statuses]
+
+    world.look(2)
+
+    assert (world.last.phase, world.last.reason, world.last.final) == ("failed", "NodeLost", True)
+    assert "n1" in world.last.message
+    assert world.stopped == [JOB]
+    assert all(log.closed for log in world.logs)
+
+
+def test_a_lost_node_does_not_hide_that_the_job_was_late():
+    world = World().pod(state=running()).job(condition("FailureTarget", "True", "DeadlineExceeded"))
+    world.tracker.observe_pod("MODIFIED", deleted(pod(NAMES[0], running())))
+    assert world.look(91).last.reason == "DeadlineExceeded"
+
+
+def test_a_pod_that_ends_in_its_grace_has_the_last_word():
+    world = World(threads="later")
+    world.tracker.observe_pod("MODIFIED", deleted(pod(NAMES[0], running())))
+    world.look(80).tracker.observe_pod("MODIFIED", deleted(pod(NAMES[0], terminated(0))))
+    world.look(1000).run_later()
+    assert (world.last.phase, world.stopped) == ("succeeded", [])
+
+
+def test_an_attempt_does_not_answer_for_the_one_before():
+    world = World(retries=3)
+    world.tracker.observe_pod("MODIFIED", deleted(pod(NAMES[0], running())))
+    world.look(80).tracker.observe_pod("MODIFIED", deleted(pod(NAMES[1], running())))
+    assert world.look(80).last.phase == "running"
+    assert world.look(11).last.reason == "NodeLost"
+
+
 def test_a_word_of_a_pod_is_better_than_that_of_its_job():
     world = World().pod(state=running()).job(COMPLETE).look(10).pod(state=terminated(0)).look(60)
 

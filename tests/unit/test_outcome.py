@@ -333,7 +333,7 @@ def test_an_answer_that_came_whole_and_does_not_unpickle_is_not_blamed_on_the_lo
         ({"exit_code": 137, "reason": "OOMKilled"}, OutOfMemoryError, "memory='1Gi'"),
         ({"exit_code": None, "signal": "SIGKILL", "reason": "DeadlineExceeded"}, TaskTimeoutError, "timed out"),
         ({"exit_code": None, "signal": "SIGKILL", "reason": "Deleted"}, TaskLostError, "deleted"),
-        ({"exit_code": None, "reason": "NodeLost"}, TaskLostError, "NodeLost"),
+        ({"exit_code": None, "reason": "UnexpectedAdmissionError"}, TaskLostError, "UnexpectedAdmissionError"),
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"the end of the log\n", b"\xff\xfe"])
@@ -356,6 +356,7 @@ ENDS = {
     "Evicted": (TaskDisruptedError, TaskError, "was evicted", "disk space"),
     "ExceededQuota": (QuotaExceededError, TaskStartError, "quota", "raised"),
     "FailedCreate": (JobRefusedError, ClusterError, "refuses its pod", "job_patch"),
+    "NodeLost": (TaskLostError, TaskError, "machine under it went away", "submit it again"),
     "PodDeleted": (TaskLostError, TaskError, "pod was deleted", "retries"),
     "StartError": (ContainerConfigError, TaskStartError, "cannot start", "base_image"),
     "QueueTimeout": (QueueTimeoutError, TimeoutError, "queue_timeout", "wait longer"),

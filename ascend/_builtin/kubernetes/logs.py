@@ -32,8 +32,11 @@ _READ_SECONDS = 30.0
 _LONGEST_PAUSE = 60.0
 # As long as a server that starts anew may take, and its kubelets until they answer again.
 _PATIENCE = 60.0
-_ATTEMPTS = 5
+# A kubelet that has just started does not know its pods yet.
+_NOT_FOUND_ATTEMPTS = 5
 _PAUSE = 0.5
+# Pauses grow to so many times the first one.
+_GROWTH = 20
 _SHORT_SECONDS = 10.0
 _NOT_FOUND = 404
 # As the kubelet writes it: always nine digits, so that texts compare as times do.
@@ -50,9 +53,12 @@ class PodLog:
         pod: str,
         emit: Callable[[tuple[str, ...]], None],
         container: str = "main",
+        *,
         patience: float = _PATIENCE,
+        pause: float = _PAUSE,
     ) -> None:
         self._patience = patience
+        self._pause = pause
         self._connection = connection
         self._pod = pod
         self._container = container
@@ -63,23 +69,27 @@ class PodLog:
         self._reading = threading.Lock()
 
     def follow(self) -> None:
-        """Read while the container runs; returns when it has ended, or when nothing can be read any more.
+        """Read while the container runs; returns when it has ended, or when nobody knows it any more.
 
-        One that ends at once is read by `finish` alone: that is one request less.
+        A server that is gone may come back at any time: it is asked again, ever more rarely.
+        A container that ends at once is read by `finish` alone: that is one request less.
         """
-        failures, pause = 0, _END_SECONDS
+        pause, failed_pause, not_found = _END_SECONDS, self._pause, 0
         ended = self._ended.wait(_FOLLOW_AFTER)
-        while not ended and failures < _ATTEMPTS:
-            started = monotonic()
+        while not ended and not_found < _NOT_FOUND_ATTEMPTS:
+            started, read = monotonic(), (self._time, self._count)
             try:
                 self._read(follow=True)
                 # On a busy cluster the pod's status may be long in coming.
                 ended = self._ended.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
-            except (OSError, ClusterError):
-                ended = self._ended.wait(_PAUSE)
-                # One that held for a while was cut by a proxy or by silence.
-                failures = failures + 1 if monotonic() - started < _SHORT_SECONDS else 0
+            except (OSError, ClusterError) as exc:
+                not_found = not_found + 1 if isinstance(exc, ApiError) and exc.status == _NOT_FOUND else 0
+                # One that held for a while or brought something was cut by a proxy or by silence.
+                if monotonic() - started >= _SHORT_SECONDS or read != (self._time, self._count):
+                    failed_pause = self._pause
+                ended = self._ended.wait(failed_pause)
+                failed_pause = min(2 * failed_pause, _GROWTH * self._pause)
 
     def finish(self) -> str | None:
         """Read what is left of an ended container; return why not all of it, if so."""
@@ -112,7 +122,7 @@ class PodLog:
                 return None
             if monotonic() > end:
                 return problem
-            sleep(_PAUSE)
+            sleep(self._pause)
 
     def _read(self, *, follow: bool) -> None:
         query: dict[str, object] = {"container": self._container, "timestamps": "true"}

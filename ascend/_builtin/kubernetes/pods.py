@@ -20,7 +20,8 @@ class Pod(NamedTuple):
     *owner* is the uid of the Job that made it. *container* is ``main``, or an init container that keeps it from
     starting; *state* is its state: a key of ``waiting``, ``running`` or ``terminated`` with its details, or empty.
     *failures* is how many attempts of its index failed before it. *disrupted* is the reason of the condition
-    ``DisruptionTarget``, or empty. *unscheduled* is the reason and the words of the scheduler, while there are any.
+    ``DisruptionTarget``, or empty. *grace* is how many seconds its deletion leaves it. *unscheduled*
+    is the reason and the words of the scheduler, while there are any.
     """
 
     uid: str
@@ -31,6 +32,7 @@ class Pod(NamedTuple):
     failures: int
     node: str
     being_deleted: bool
+    grace: float
     disrupted: str
     unscheduled: tuple[str, str] | None
     container: str
@@ -69,6 +71,7 @@ def read_pod(item: dict[str, Any]) -> Pod:
         failures=int((meta.get("annotations") or {}).get(_FAILURES, "0")),
         node=(item.get("spec") or {}).get("nodeName", ""),
         being_deleted="deletionTimestamp" in meta,
+        grace=meta.get("deletionGracePeriodSeconds") or 0,
         disrupted=disrupted.get("reason", "") if disrupted.get("status") == "True" else "",
         unscheduled=_unscheduled(conditions.get("PodScheduled", {})),
         container=container,

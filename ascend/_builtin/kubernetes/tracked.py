@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["TrackedJob"]
 
 _MOST_DISRUPTIONS = 20
+# A kubelet that lives has told by then how a pod ended whose grace is over.
+_SILENCE_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +38,8 @@ class TrackedJob:
     # Attempts by the uid of their pods, in order, and the newest of them.
     attempts: list[str] = field(default_factory=list)
     pod: Pod | None = None
+    # Since when that one is being deleted and goes on.
+    leaving_since: float | None = None
     began: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     # Those whose ends are just being told: their logs may be long.
@@ -53,6 +57,24 @@ class TrackedJob:
     def runs(self) -> bool:
         """Whether an attempt has begun whose end has not been told."""
         return bool(self.ending or self.began - self.ended)
+
+    def see(self, pod: Pod | None, now: float) -> None:
+        """Take note of the newest attempt as it is now; `None` if its pod is gone."""
+        same = pod is not None and self.pod is not None and pod.uid == self.pod.uid
+        self.pod = pod
+        if pod is None or not pod.being_deleted or pod.has_ended:
+            self.leaving_since = None
+        elif self.leaving_since is None or not same:
+            self.leaving_since = now
+
+    def lost_node(self, now: float) -> str | None:
+        """Return the node that says nothing of a pod whose grace is long over.
+
+        Its Job makes no other pod before that one has ended, and where the Node object stays nobody else ends it.
+        """
+        if self.pod is None or self.leaving_since is None:
+            return None
+        return self.pod.node if now - self.leaving_since > self.pod.grace + _SILENCE_SECONDS else None
 
     def verdict(self, pod: Pod, end: End) -> tuple[bool, str]:
         """Return whether no attempt follows one that ended so, and the reason of the end."""

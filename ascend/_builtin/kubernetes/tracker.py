@@ -13,7 +13,7 @@ import threading
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from ascend._builtin.kubernetes.conditions import has_ended, last_words
+from ascend._builtin.kubernetes.conditions import has_ended, is_late, last_words
 from ascend._builtin.kubernetes.diagnosis import Diagnosis, diagnose
 from ascend._builtin.kubernetes.pods import end_of, read_pod
 from ascend._builtin.kubernetes.tracked import TrackedJob
@@ -106,7 +106,7 @@ class Tracker:
             if pod.uid not in job.attempts:
                 job.attempts.append(pod.uid)
             if pod.uid == job.attempts[-1]:
-                job.pod = None if kind == "DELETED" else pod
+                job.see(None if kind == "DELETED" else pod, self._clock())
             if pod.state in {"running", "terminated"} and pod.uid not in job.began:
                 self._began(job, pod)
             if not pod.has_ended and kind != "DELETED":
@@ -160,6 +160,8 @@ class Tracker:
                     self._finish(job.name, self._status(job, "failed", reason="Deleted"))
                 elif job.over_at is not None and self._clock() - job.over_at > _GRACE_SECONDS:
                     self._finish(job.name, self._status(job, "failed", **last_words(job.item)))
+                elif (node := job.lost_node(self._clock())) is not None:
+                    self._give_up_on_node(job, node)
                 elif job.waiting_since is not None:
                     self._look_at(job, self._clock() - job.waiting_since, refusals.get(job.name))
 
@@ -179,6 +181,12 @@ class Tracker:
     def _give_up_on(self, job: TrackedJob, diagnosis: Diagnosis) -> None:
         # In this order: the watch must not tell of the deletion first.
         self._finish(job.name, self._status(job, "failed", reason=diagnosis.reason, message=diagnosis.message))
+        self._stop(job.name)
+
+    def _give_up_on_node(self, job: TrackedJob, node: str) -> None:
+        reason = "DeadlineExceeded" if is_late(job.item) else "NodeLost"
+        words = f"the node {node} has not said that its pod has ended, though that is being deleted"
+        self._finish(job.name, self._status(job, "failed", reason=reason, message=words))
         self._stop(job.name)
 
     # From attempt to attempt.
