@@ -10,7 +10,7 @@ import click
 
 from ascend._core.config.files import project_folder
 from ascend._core.config.profile import load_profile
-from ascend._core.manifest import default_image, image_of
+from ascend._core.manifest import base_image_of
 from ascend._core.wanted import written
 from ascend._core.wire import python_minor
 from ascend.cli.suggest import SuggestingGroup
@@ -93,7 +93,7 @@ def show(profile: str | None, /, as_json: bool, **given: Any) -> None:
         "platform": made.platform,
         "image_builder": builder,
         "installed": _PLACES.get(builder, "in an image") if made.requirements else "nothing is",
-        "key": sha256(made.lock.encode()).hexdigest()[:20],
+        "lock": sha256(made.lock.encode()).hexdigest()[:20],
     }
     found = pins(made.lock)
     if as_json:
@@ -120,8 +120,7 @@ def _locked(asked: _Asked) -> Environment:
     from ascend.building.locks import locked, resolve  # noqa: PLC0415
 
     read = written(asked.requirements, project_folder(None), _no_call)
-    base = asked.profile.needs.base_image
-    image = image_of(base) if base else default_image()
+    image = base_image_of(asked.profile.needs, asked.profile)
     environment = Environment(read.requirements, asked.python, image, lock=read.lock, platform=asked.platform)
     if not asked.fresh or read.lock:
         return locked(environment, asked.profile, _say)

@@ -51,6 +51,17 @@ def test_show_says_what_an_environment_comes_to(index):
     assert "tiny-base" in ascend("show", "tiny-top").stdout
 
 
+def test_show_names_the_base_image_that_tasks_would_have(index, tmp_path, monkeypatch):
+    (tmp_path / "ascend.toml").write_text(
+        'node_type = "gpu"\n[base_images]\ndefault = "host/plain:1"\ngpu = "host/cuda:1"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    shown = json.loads(ascend("show", "--json", "tiny-top").stdout)
+    assert shown["base_image"] == "host/cuda:1"
+    # Only images have a key, such as `ascend image status` takes.
+    assert "key" not in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [([], "nothing is asked for: name requirements"), (["auto"], "here is none"), (["tiny-top==9"], "tiny-top==9")],
