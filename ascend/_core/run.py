@@ -43,6 +43,8 @@ __all__ = ["Run"]
 _logger = logging.getLogger("ascend")
 
 _DISPATCH_THREADS = 16
+# How long the ends of stopped Jobs are waited for before everything is removed at once.
+_LAST_WORD_SECONDS = 10.0
 _NOT_AFTER_FORK = (
     "belongs to the process that was forked; a process that needs an executor of its own "
     "must be started with 'spawn' or 'forkserver'"
@@ -105,10 +107,24 @@ class Run:
         self._close_if_done()
         # A done-callback that ends its own executor cannot wait for itself.
         if wait and not self._watcher.is_own_thread():
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._abandoned)
+            while not self._wait_closed():
+                self._let_go()
             self._dispatchers.shutdown(wait=True)
             self._watcher.close(wait=True)
+
+    def _wait_closed(self) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed or self._abandoned, _LAST_WORD_SECONDS)
+
+    def _let_go(self) -> None:
+        """Where only stopped Jobs are left, wait no longer for their ends: to close the cluster removes them."""
+        with self._changed:
+            left = list(self._running.values())
+            # One without a Job is still being dispatched, and ends there.
+            if self._queue or not all(entry.created and entry.future.done() for entry in left):
+                return
+        for entry in left:
+            self._watcher.let_go(entry)
 
     def abandon(self) -> None:
         """Fail what is open: this process is a fork, and the threads that would go on stayed in the parent."""

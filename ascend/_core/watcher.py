@@ -112,6 +112,13 @@ class Watcher:
         message = f"{entry.task.function} was stopped from here"
         entry.future.settle(None, TaskKilledError(message, task_id=entry.task.id))
 
+    def let_go(self, entry: Entry) -> None:
+        """Expect no end of the Job of a task that was stopped from here: its cluster has been silent for too long."""
+        with self._guard:
+            known = self._entries.pop(entry.task.job_name, None)
+        if known is not None:
+            self._settlers.do(self._settle_with, entry, TaskKilledError("it was stopped", task_id=entry.task.id))
+
     def _watch(self) -> None:
         self._mark_thread()
         self._open.wait()

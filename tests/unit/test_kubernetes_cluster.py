@@ -157,3 +157,32 @@ def test_what_is_closed_takes_no_jobs(cluster):
     with pytest.raises(ClusterError, match="closed"):
         cluster.place("runner.zip", b"")
     cluster.delete_job("asc-1")
+
+
+def test_a_job_whose_deletion_failed_is_deleted_when_the_server_is_back(server, cluster, eventually, monkeypatch):
+    monkeypatch.setattr("ascend._builtin.kubernetes.run._AGAIN_SECONDS", 0.1)
+    server.routes["DELETE", "jobs"] = refusal(500, "InternalError", "etcdserver: leader changed")
+    cluster.open("0badc0de")
+    cluster.create_job(JOB)
+
+    cluster.delete_job("asc-1")
+    eventually(lambda: server.made("DELETE").count("asc-1") >= 2)
+    server.routes["DELETE", "jobs"] = answer({})
+    before = server.made("DELETE").count("asc-1")
+    eventually(lambda: server.made("DELETE").count("asc-1") > before)
+    eventually(lambda: not cluster._run._failed)
+
+
+def test_a_closed_run_shortens_the_patience_of_requests_under_way(server, cluster, monkeypatch):
+    monkeypatch.setattr("ascend._builtin.kubernetes.run._LAST_PATIENCE", 0.1)
+    server.routes["DELETE", "jobs"] = refusal(503, "ServiceUnavailable", "come again")
+    cluster.open("0badc0de")
+    cluster.create_job(JOB)
+    cluster._run.connection.patience = 60
+    cluster.delete_job("asc-1")
+
+    thread = threading.Thread(target=cluster.close)
+    thread.start()
+    thread.join(30)
+
+    assert not thread.is_alive()

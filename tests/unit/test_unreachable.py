@@ -11,7 +11,7 @@ import pytest
 from ascend import hookimpl
 from ascend._builtin.local import LocalCluster
 from ascend._core.once import Once
-from ascend.errors import ClusterUnreachableError
+from ascend.errors import ClusterUnreachableError, TaskKilledError
 
 
 class Unreachable(LocalCluster):
@@ -115,3 +115,38 @@ def test_an_error_belongs_to_who_waited_for_the_attempt_and_to_nobody_else():
 
     assert once.get(lambda: "made", since=time.monotonic() + 1) == ("made", True)
     assert once.get(fail, since=before) == ("made", False)
+
+
+class Silent(LocalCluster):
+    """Forgets to delete the Jobs that it is asked to, as one does that cannot be reached."""
+
+    name = "silent"
+
+    def delete_job(self, job_name):
+        """Do nothing."""
+
+
+class SilentPlugin:
+    """Serves such a cluster."""
+
+    @hookimpl
+    def ascend_cluster(self, name):
+        return Silent() if name == "silent" else None
+
+
+def test_who_stops_everything_waits_for_no_word_of_a_silent_cluster(make_executor, gate, eventually, monkeypatch):
+    monkeypatch.setattr("ascend._core.run._LAST_WORD_SECONDS", 0.5)
+    executor = make_executor(cluster="silent", plugins=[SilentPlugin()])
+    future = executor.submit(gate.wait)
+    eventually(gate.reached)
+    stopping = threading.Thread(
+        target=executor._run.shutdown, kwargs={"wait": True, "cancel_futures": True, "kill": True}
+    )
+    stopping.start()
+    stopping.join(20)
+    stopped = not stopping.is_alive()
+    gate.open()
+    stopping.join(60)
+
+    assert stopped
+    assert isinstance(future.exception(timeout=60), TaskKilledError)

@@ -22,6 +22,7 @@ from ascend.errors import ClusterUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from tenacity import RetryCallState
     from urllib3 import BaseHTTPResponse
 
 __all__ = ["MERGE_PATCH", "PATIENCE", "STRATEGIC_PATCH", "Connection", "Place"]
@@ -147,18 +148,24 @@ class Connection:
 
         A Job whose creation is repeated exists already, and its name tells that it is ours.
         """
-        from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential  # noqa: PLC0415
+        from tenacity import Retrying, retry_if_exception, wait_random_exponential  # noqa: PLC0415
 
         waits = wait_random_exponential(multiplier=0.1, max=10)
         retrying = Retrying(
             retry=retry_if_exception(_is_passing),
             # A server may ask for an hour: who cannot wait for it hears so at once.
-            stop=stop_before_delay(self.patience),
+            stop=self._is_out_of_patience,
             wait=lambda state: max(waits(state), _retry_after(state.outcome.exception() if state.outcome else None)),
             reraise=True,
         )
         response: BaseHTTPResponse = retrying(self._once, request)
         return response
+
+    def _is_out_of_patience(self, state: RetryCallState) -> bool:
+        """Read the patience each time: a run that is closed has less than the requests under way began with."""
+        from tenacity import stop_before_delay  # noqa: PLC0415
+
+        return stop_before_delay(self.patience)(state)
 
     def _once(self, request: _Request) -> BaseHTTPResponse:
         """Send one request, and once more with fresh credentials if they are what is wrong."""

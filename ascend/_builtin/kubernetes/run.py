@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ _logger = logging.getLogger("ascend")
 
 _DELETERS = 8
 _LAST_PATIENCE = 10.0
+_AGAIN_SECONDS = 5.0
 
 
 class KubernetesRun:
@@ -39,6 +41,10 @@ class KubernetesRun:
         self._profile = profile
         self.lease = RunLease(connection, run_id, profile.user, profile.project)
         self._unreachable = False
+        # Jobs whose deletion has failed, and those of which that was told.
+        self._failed: set[str] = set()
+        self._warned: set[str] = set()
+        self._guard = threading.Lock()
         self._deleters = ThreadPoolExecutor(_DELETERS, thread_name_prefix="ascend-delete")
         selector = f"{LABEL_PREFIX}/run={run_id}"
         patience = options_of(profile).unreachable_timeout
@@ -56,6 +62,7 @@ class KubernetesRun:
                 self.lease.delete()
             raise
         self._following.run("lease", self._renew)
+        self._following.run("delete", self._delete_again)
 
     def create_job(self, manifest: Manifest) -> None:
         connection = self.connection
@@ -84,6 +91,7 @@ class KubernetesRun:
             raise refused(error, f"create the Job {name}") from error
 
     def stop_job(self, job_name: str) -> None:
+        """Delete a Job, as often as it takes: whoever asked does not ask again."""
         try:
             self._deleters.submit(self._delete_job, job_name)
         except RuntimeError:
@@ -113,7 +121,19 @@ class KubernetesRun:
             self.connection.delete(path)
         except ClusterError as error:
             self._unreachable = isinstance(error, ClusterUnreachableError)
-            _logger.warning("the Job %s was not deleted: %s", job_name, error)
+            with self._guard:
+                again = job_name in self._warned
+                self._failed.add(job_name)
+                self._warned.add(job_name)
+            if not again:
+                _logger.warning("the Job %s was not deleted, and is tried again: %s", job_name, error)
+
+    def _delete_again(self) -> None:
+        while not self._following.ends_within(_AGAIN_SECONDS):
+            with self._guard:
+                again, self._failed = self._failed, set()
+            for name in again:
+                self.stop_job(name)
 
     def _renew(self) -> None:
         while not self._following.ends_within(RENEW_SECONDS):
