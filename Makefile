@@ -15,7 +15,7 @@ BIN = $(NEWEST)/bin
 PYTEST = python -m pytest --quiet --numprocesses 2
 # Whole programs out of what other tests try in each Python.
 ONCE = $(addprefix --ignore ,tests/docs tests/typing tests/unit/test_benchmarks.py tests/unit/test_demo.py)
-BUILDERS = tests/cluster/test_kaniko.py tests/cluster/test_buildkit.py
+BUILDERS = $(addprefix tests/cluster/test_,kaniko.py buildkit.py four_ways.py)
 TESTCLUSTER = $(BIN)/python -m tests.testcluster
 
 # A user's settings must not leak into the checks.
@@ -56,7 +56,7 @@ test: environments ## Check everything: format, lint, types, contracts, tests on
 run-test:
 	@$(TESTCLUSTER) around \
 	  '$(MAKE) check-format check-lint check-types check-imports check-tests check-conformance check-soak' \
-	  '$(MAKE) run-cluster-tests'
+	  '$(MAKE) run-cluster-tests run-builder-tests'
 
 .PHONY: check-format check-lint check-types check-imports check-tests check-conformance check-soak
 check-format:
@@ -105,7 +105,7 @@ check-cluster: environments ## Run the tests on a cluster only
 
 .PHONY: run-check-cluster
 run-check-cluster:
-	@$(TESTCLUSTER) around '$(MAKE) run-cluster-tests'
+	@$(TESTCLUSTER) around '$(MAKE) run-cluster-tests run-builder-tests'
 
 .PHONY: run-cluster-tests
 run-cluster-tests:
