@@ -176,8 +176,7 @@ bench: ## Measure, beside peers, in the same run
 run-bench:
 	@uv=$$(command -v uv || echo .cache/tools/bin/uv); \
 	  "$$uv" pip install --quiet --python $(NEWEST) --constraint .ci/constraints.txt --group bench
-	@stop='$(TESTCLUSTER) down'; if $(TESTCLUSTER) running; then stop=:; fi; trap "$$stop" EXIT; \
-	  $(BIN)/python -m benchmarks
+	@$(TESTCLUSTER) around '$(BIN)/python -m benchmarks'
 
 .PHONY: format
 format: environments ## Write all code in the project's format

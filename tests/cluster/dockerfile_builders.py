@@ -13,11 +13,10 @@ from ascend._builtin.object_store import ObjectStorage
 from ascend._core.config.profile import load_profile
 from ascend._core.manifest import image_of
 from ascend._core.plugins.asking import Plugins
-from ascend.building.locks import pins, resolve
 from ascend.errors import BuildOutOfMemoryError, BuildStartError, ImageBuildError, RegistryReadOnlyError
 from ascend.model import Environment
 from ascend.testing import ImageBuilderContract
-from tests.cluster.test_environments import FILES, SCIENCE, by_value, fit, netrc_secret
+from tests.cluster.test_environments import FILES, by_value, netrc_secret
 from tests.package_index import wheel
 from tests.testcluster.namespaces import temporary_build_namespace
 
@@ -136,21 +135,7 @@ class KeepsTheContract(Setting, ImageBuilderContract):
 
 
 class BuildsDockerfiles(Setting):
-    """What the others cannot do; inherit from this and from the setting."""
-
-    @pytest.mark.network
-    @pytest.mark.timeout(600, func_only=True)
-    def test_requirements_have_the_versions_of_their_lock(self, make_executor, make_builder):
-        executor = make_executor(requirements=SCIENCE, image_builder=self.name, memory="512Mi")
-        future = executor.submit(fit)
-        coefficient, versions = future.result(timeout=500)
-        assert coefficient == 2.0
-        lock = pins(resolve(SCIENCE, python=PYTHON, platform="linux/amd64", report=print, source=True))
-        assert versions == {name: lock[name] for name in SCIENCE}
-        print(f"{self.name}: built in {future.timeline['environment'].seconds:.1f} s")
-        again = make_executor(requirements=SCIENCE, image_builder=self.name, memory="512Mi").submit(fit)
-        assert again.result(timeout=100) == (coefficient, versions)
-        assert again.timeline["environment"].seconds < future.timeline["environment"].seconds / 3
+    """What the others cannot do, besides `tests.cluster.test_four_ways`; inherit from this and from the setting."""
 
     def test_what_needs_a_password_is_in_no_layer(
         self, make_executor, make_builder, index, build_namespace, kubernetes
