@@ -87,9 +87,10 @@ def _copied_from(name: str, flags: list[str]) -> Iterator[str]:
         if name == "COPY" and option == "from":
             yield value
         elif name == "RUN" and option == "mount":
-            settings = dict(setting.partition("=")[::2] for setting in value.split(","))
-            if settings.get("from"):
-                yield settings["from"]
+            for setting in value.split(","):
+                key, _, image = setting.partition("=")
+                if key == "from" and image:
+                    yield image
 
 
 def _platform(flags: list[str]) -> str:
