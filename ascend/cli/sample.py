@@ -11,7 +11,7 @@ from ascend._core.manifest import Delivery, base_image_of, job_manifest
 from ascend._core.manifest_patch import patched
 from ascend._core.plugins.asking import Plugins
 from ascend.building.build_options import build_options
-from ascend.building.names import Place, check_registry, parse_image, parse_place
+from ascend.building.names import Place, check_images, parse_image, parse_place
 from ascend.building.registry import Registry
 from ascend.cli.findings import Finding
 from ascend.cli.kubernetes import in_time
@@ -45,10 +45,9 @@ def sample_job(profile: Profile, namespace: str) -> Manifest:
 
 def check_image(profile: Profile) -> Finding:
     """Tell whether the image of a task may be used, has a fixed name, and is in its registry, as seen from here."""
-    pod = sample_job(profile, "")["spec"]["template"]["spec"]
-    for container in (*pod.get("initContainers", ()), *pod["containers"]):
-        check_registry(container["image"], profile.allowed_registries)
-    image = pod["containers"][0]["image"]
+    job = sample_job(profile, "")
+    check_images(job, profile.allowed_registries)
+    image = job["spec"]["template"]["spec"]["containers"][0]["image"]
     state, text = _asked(profile, parse_image(image))
     if state == "failed":
         remedy = "correct base_image, or push it; a registry that shows it only to some may need your `docker login`"
