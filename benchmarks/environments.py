@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.kubernetes import BARE
-from benchmarks.measure import ROOT, ChildError, Options, Row, Table
+from benchmarks.measure import ROOT, ChildError, Options, Row, Table, minor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,6 @@ ENVIRONMENTS = {
 PYTHON = ROOT / ".cache" / "venvs" / "bench" / "bin" / "python"
 _SECONDS = 3600
 _WAYS = ("pip in the pod", "uv", "uv, package cache", "layer", "kaniko", "buildkit")
-# What each builder needs its namespace to allow, and the rest of its settings beside the image of this cluster.
-_BUILDERS = {"kaniko": ("baseline", 'executor = "upstream"'), "buildkit": ("privileged", 'mode = "rootless"')}
 
 
 def run(options: Options) -> list[Table]:
@@ -58,27 +56,19 @@ def _builders(cluster: Access, namespace: Namespace, state: State, folder: str) 
     """Make what the plugins need: their images, a namespace each, named in the variables, and settings in *folder*."""
     from tests.testcluster.cluster import image
     from tests.testcluster.cluster import lock as cluster_lock
-    from tests.testcluster.namespaces import temporary_build_namespace
+    from tests.testcluster.namespaces import temporary_builders
 
-    variables, lines = {}, []
-    with ExitStack() as stack:
-        for name, (level, settings) in _BUILDERS.items():
-            with cluster_lock():
-                reference = image(state, name, _minor())
-            lines += [f"[plugins.{name}]", f'image = "{reference}"', settings]
-            made = stack.enter_context(temporary_build_namespace(cluster, namespace, level))
-            variables[f"BENCH_NAMESPACE_{name.upper()}"] = made
+    def make_image(name: str) -> str:
+        with cluster_lock():
+            return image(state, name, minor(PYTHON))
+
+    with temporary_builders(cluster, namespace, make_image) as (found, lines):
         Path(folder, "ascend.toml").write_text("\n".join(lines), encoding="utf-8")
-        yield variables
-
-
-def _minor() -> str:
-    code = "import sys; print(*sys.version_info[:2], sep='.')"
-    return subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        yield {f"BENCH_NAMESPACE_{name.upper()}": made for name, made in found.items()}
 
 
 def _client(much: dict[str, Any], variables: dict[str, str], folder: str) -> dict[str, Any]:
-    image = variables["ASCEND_BASE_IMAGE"].replace("{python}", _minor())
+    image = variables["ASCEND_BASE_IMAGE"].replace("{python}", minor(PYTHON))
     given = {
         **os.environ,
         **variables,
@@ -97,35 +87,17 @@ def _client(much: dict[str, Any], variables: dict[str, str], folder: str) -> dic
 
 
 def _tables(found: dict[str, Any], names: list[str]) -> list[Table]:
+    titles = {
+        "first": "from submit to the first result, nothing resolved or built",
+        "environment": "of it, until the environment was resolved, and built where that is done before the call",
+        "next": "the first call of the next client",
+        "later": "every later call",
+    }
     tables = []
     for name in names:
-        tables.append(
-            Table(
-                f"{name}: from submit to the first result, nothing resolved or built",
-                "s",
-                _rows(found, "first", name),
-                ours="layer",
-            )
-        )
-        tables.append(
-            Table(
-                f"{name}: of it, until the environment was resolved, and built where that is done before the call",
-                "s",
-                _rows(found, "environment", name),
-                ours="layer",
-            )
-        )
-        tables.append(
-            Table(f"{name}: the first call of the next client", "s", _rows(found, "next", name), ours="layer")
-        )
-        tables.append(
-            Table(
-                f"{name}: every later call",
-                "s",
-                [*_rows(found, "later", name), Row(BARE, found["bare"])],
-                ours="layer",
-            )
-        )
+        for what, title in titles.items():
+            beside = [Row(BARE, found["bare"])] if what == "later" else []
+            tables.append(Table(f"{name}: {title}", "s", [*_rows(found, what, name), *beside], ours="layer"))
     return tables
 
 

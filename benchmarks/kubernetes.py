@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import OURS, ROOT, Options, Row, Table, last_json
+from benchmarks.measure import OURS, ROOT, Options, Row, Table, last_json, minor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,10 +48,7 @@ def run(options: Options) -> list[Table]:
 
 def _client(much: dict[str, int], variables: dict[str, str], folder: str) -> dict[str, Any]:
     given = {name: value for name, value in variables.items() if name != "ASCEND_STORAGE"}
-    version = subprocess.run(
-        [PYTHON, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    given["BENCH_IMAGE"] = given["ASCEND_BASE_IMAGE"].replace("{python}", version)
+    given["BENCH_IMAGE"] = given["ASCEND_BASE_IMAGE"].replace("{python}", minor(PYTHON))
     # A cache of its own, so that the features of the server are asked for.
     given["XDG_CACHE_HOME"] = folder
     assignments = [f"{name}={value}" for name, value in given.items()]

@@ -122,6 +122,12 @@ def last_json(command: list[str]) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def minor(python: Path) -> str:
+    """Return the minor version of the interpreter *python*, as in ``3.13``."""
+    code = "import sys; print(*sys.version_info[:2], sep='.')"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def environ() -> dict[str, str]:
     """Return this process's variables without those that would change what is measured."""
     # A Python that may not keep bytecode compiles everything in every task.

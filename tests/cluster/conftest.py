@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ascend import AscendExecutor
+from ascend._core.wire import python_minor
 from tests.testcluster import access, cluster
 from tests.testcluster.build import KWOK
 from tests.testcluster.namespaces import temporary_namespace
@@ -21,7 +22,6 @@ from tests.testcluster.paths import ROOT, ClusterError, State
 # Tests do not see these: tests/conftest.py hides the settings of this machine.
 _ENVIRON = dict(os.environ)
 _HERE = Path(__file__).parent
-PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _PATIENCE = 60.0
 
 
@@ -88,7 +88,7 @@ def make_image(own_cluster, environ):
 
     def make(name):
         # In a process that sees the folders of its user, where what it compiles is kept, and not those of a test.
-        command = [sys.executable, "-m", "tests.testcluster", "image", name, "--python", PYTHON]
+        command = [sys.executable, "-m", "tests.testcluster", "image", name, "--python", python_minor()]
         done = subprocess.run(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, check=True)
         return done.stdout.strip()
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from contextlib import ExitStack
 
 import pytest
 
+from ascend._core.wire import python_minor
 from ascend.building.locks import pins, resolve
 from tests.cluster.test_environments import SCIENCE, claim, fit, index, look, packed_uv  # noqa: F401 - fixtures too
 from tests.cluster.test_images import place, uv_travels  # noqa: F401 - fixtures
-from tests.testcluster.namespaces import temporary_build_namespace
+from tests.testcluster.namespaces import temporary_builders
 
-PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+PYTHON = python_minor()
 MANY = 20
-# What each builder needs its namespace to allow, and its settings beside the image of this cluster.
-BUILDERS = {"kaniko": ("baseline", 'executor = "upstream"'), "buildkit": ("privileged", 'mode = "rootless"')}
 
 
 @pytest.fixture
@@ -24,12 +21,8 @@ def namespaces(testcluster, kubernetes, make_image, tmp_path):
     """Return the namespaces in which the builders may build, by their names."""
     settings = tmp_path / "home" / "project" / "ascend.toml"
     settings.parent.mkdir(parents=True, exist_ok=True)
-    lines, found = ["[plugins.build]", "keep = 5"], {}
-    with ExitStack() as stack:
-        for name, (level, setting) in BUILDERS.items():
-            lines += [f"[plugins.{name}]", f'image = "{make_image(name)}"', setting]
-            found[name] = stack.enter_context(temporary_build_namespace(testcluster, kubernetes, level))
-        settings.write_text("\n".join(lines) + "\n")
+    with temporary_builders(testcluster, kubernetes, make_image) as (found, lines):
+        settings.write_text("\n".join(["[plugins.build]", "keep = 5", *lines]) + "\n")
         yield found
 
 

@@ -16,12 +16,14 @@ from tests.testcluster.certificates import kubeconfig_of
 from tests.testcluster.cluster import RESTRICTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.testcluster.access import Access
 
 USER = "ascend-user"
 _PATIENCE = 60.0
+# What each builder needs its namespace to allow, and its settings beside the image of this cluster.
+_BUILDERS = {"kaniko": ("baseline", 'executor = "upstream"'), "buildkit": ("privileged", 'mode = "rootless"')}
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 RULES = [
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
@@ -104,6 +106,22 @@ def temporary_build_namespace(access: Access, namespace: Namespace, level: str) 
     finally:
         api.request("DELETE", f"api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
         api.delete("namespaces", name)
+
+
+@contextlib.contextmanager
+def temporary_builders(
+    access: Access, namespace: Namespace, make_image: Callable[[str], str]
+) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """Make what the builders' plugins need; yield the namespace of each by its name, and the lines of their settings.
+
+    *make_image* returns the reference of the image of a builder.
+    """
+    found, lines = {}, []
+    with contextlib.ExitStack() as stack:
+        for name, (level, setting) in _BUILDERS.items():
+            lines += [f"[plugins.{name}]", f'image = "{make_image(name)}"', setting]
+            found[name] = stack.enter_context(temporary_build_namespace(access, namespace, level))
+        yield found, lines
 
 
 @contextlib.contextmanager
